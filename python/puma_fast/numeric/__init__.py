@@ -1,0 +1,1 @@
+"""NumPy in, NumPy out: the core's capabilities as functions. Nothing here imports torch."""

@@ -1,0 +1,74 @@
+//! The two element types, `f32` and `f64`, behind one sealed trait: one generic body per capability,
+//! a branch on the type only at the door. Sums are always formed in `f64`.
+
+mod sealed {
+    pub trait Sealed {}
+    impl Sealed for f32 {}
+    impl Sealed for f64 {}
+}
+
+/// An input element: `f32` or `f64`.
+pub trait Float: sealed::Sealed + Copy + PartialOrd + Send + Sync + std::fmt::Debug + 'static {
+    /// Unsigned image of the number line: `a < b` exactly when `a.key() < b.key()`.
+    type Key: Copy + Ord + Send + Sync + std::fmt::Debug + std::ops::Not<Output = Self::Key>;
+
+    /// The value zero.
+    const ZERO: Self;
+
+    /// The exact value as a double.
+    fn to_f64(self) -> f64;
+
+    /// The nearest representable value.
+    fn from_f64(value: f64) -> Self;
+
+    /// Position in the total order of the numbers, with −0 equal to +0. NaN has no place in it:
+    /// callers decide about NaN first.
+    fn key(self) -> Self::Key;
+}
+
+/// Both impls are the same text but for the widths, so they are written once.
+macro_rules! float {
+    ($float:ty, $bits:ty, $signed:ty) => {
+        impl Float for $float {
+            type Key = $bits;
+            const ZERO: Self = 0.0;
+
+            #[inline(always)]
+            #[allow(clippy::cast_lossless)]
+            fn to_f64(self) -> f64 {
+                self as f64
+            }
+
+            #[inline(always)]
+            fn from_f64(value: f64) -> Self {
+                value as Self
+            }
+
+            #[inline(always)]
+            fn key(self) -> $bits {
+                // Adding +0 folds −0 into +0; negative numbers are complemented, the others get
+                // the top bit, which puts them above.
+                let bits = (self + 0.0).to_bits();
+                let sign = (bits as $signed >> (<$bits>::BITS - 1)) as $bits;
+                bits ^ (sign | 1 << (<$bits>::BITS - 1))
+            }
+        }
+    };
+}
+float!(f32, u32, i32);
+float!(f64, u64, i64);
+
+#[cfg(test)]
+mod tests {
+    use super::Float;
+
+    #[test]
+    fn keys_order_like_the_numbers() {
+        let line = [f64::NEG_INFINITY, -1e300, -1.0, -5e-324, 0.0, 5e-324, 1.0, f64::INFINITY];
+        for pair in line.windows(2) {
+            assert!(pair[0].key() < pair[1].key(), "{pair:?}");
+        }
+        assert_eq!((-0.0f64).key(), 0.0f64.key());
+        assert_eq!((-0.0f32).key(), 0.0f32.key());
+    }
+}

@@ -1,0 +1,186 @@
+//! The only user of rayon. Work is cut into chunks of a fixed length, results are handed back in chunk
+//! order, so nothing depends on the number of threads. Pools are keyed by process id: a forked child
+//! (a `DataLoader` worker) builds its own, where an inherited pool would hang for ever.
+
+use std::ops::Range;
+use std::sync::atomic::{AtomicPtr, Ordering};
+
+use rayon::prelude::*;
+
+use crate::error::{Error, Result};
+
+/// Elements per chunk of a plain pass over an array: large enough to hide the hand-over, small enough
+/// to stay in a core's cache beside its results.
+pub const CHUNK: usize = 1 << 16;
+
+/// Chunks handed out between two looks at the stop request; a plain pass over so many takes some
+/// milliseconds, which keeps the answer to Ctrl-C far below a second.
+const WAVE: usize = 128;
+
+/// How a call runs: its threads and its stop request. The first argument of every capability.
+pub struct Context<'a> {
+    threads: usize,
+    should_stop: &'a dyn Fn() -> bool,
+}
+
+impl<'a> Context<'a> {
+    /// A context of `n_threads` threads (`None`: `RAYON_NUM_THREADS`, else all that this process may
+    /// use) that gives up with [`Error::Interrupted`] once `should_stop` says so.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] where `n_threads` is zero.
+    pub fn new(n_threads: Option<usize>, should_stop: &'a dyn Fn() -> bool) -> Result<Self> {
+        let threads = match n_threads {
+            Some(0) => return Err(Error::parameter("n_threads", "must be at least 1, or left out", 0)),
+            Some(threads) => threads,
+            None => default_threads(),
+        };
+        Ok(Self { threads, should_stop })
+    }
+
+    /// Refuses to go on once the caller asked to stop. Called between the steps of an iteration.
+    ///
+    /// # Errors
+    /// [`Error::Interrupted`].
+    pub fn check(&self) -> Result<()> {
+        if (self.should_stop)() { Err(Error::Interrupted) } else { Ok(()) }
+    }
+
+    /// `f` over the ranges `0..chunk, chunk..2·chunk, …` of `0..len`, results in that order.
+    ///
+    /// # Errors
+    /// [`Error::Interrupted`], [`Error::Threads`].
+    pub fn map_chunks<R: Send>(
+        &self,
+        len: usize,
+        chunk: usize,
+        f: impl Fn(Range<usize>) -> R + Sync,
+    ) -> Result<Vec<R>> {
+        let chunk = chunk.max(1);
+        let count = len.div_ceil(chunk);
+        let range = |i: usize| i * chunk..len.min((i + 1) * chunk);
+        let mut results = Vec::with_capacity(count);
+        for first in (0..count).step_by(WAVE) {
+            self.check()?;
+            let wave = first..count.min(first + WAVE);
+            if self.threads == 1 || wave.len() == 1 {
+                results.extend(wave.map(|i| f(range(i))));
+            } else {
+                let part: Vec<R> = pool(self.threads)?
+                    .install(|| wave.into_par_iter().with_max_len(1).map(|i| f(range(i))).collect());
+                results.extend(part);
+            }
+        }
+        Ok(results)
+    }
+
+    /// `f(first index, chunk)` over consecutive mutable chunks of `out`; results in that order.
+    ///
+    /// # Errors
+    /// [`Error::Interrupted`], [`Error::Threads`].
+    pub fn map_chunks_mut<T: Send, R: Send>(
+        &self,
+        out: &mut [T],
+        chunk: usize,
+        f: impl Fn(usize, &mut [T]) -> R + Sync,
+    ) -> Result<Vec<R>> {
+        let chunk = chunk.max(1);
+        let mut results = Vec::with_capacity(out.len().div_ceil(chunk));
+        for (i, wave) in out.chunks_mut(chunk * WAVE).enumerate() {
+            self.check()?;
+            let first = i * chunk * WAVE;
+            if self.threads == 1 || wave.len() <= chunk {
+                results.extend(wave.chunks_mut(chunk).enumerate().map(|(j, c)| f(first + j * chunk, c)));
+            } else {
+                let part: Vec<R> = pool(self.threads)?.install(|| {
+                    wave.par_chunks_mut(chunk)
+                        .enumerate()
+                        .with_max_len(1)
+                        .map(|(j, c)| f(first + j * chunk, c))
+                        .collect()
+                });
+                results.extend(part);
+            }
+        }
+        Ok(results)
+    }
+}
+
+/// `RAYON_NUM_THREADS` where it is a positive number, else what this process may use (affinity and
+/// control groups counted).
+fn default_threads() -> usize {
+    std::env::var("RAYON_NUM_THREADS")
+        .ok()
+        .and_then(|value| value.parse().ok())
+        .filter(|&threads| threads > 0)
+        .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from))
+}
+
+/// One pool of one process. The list only grows and its nodes are never freed: dropping an inherited
+/// pool would join threads that do not exist in the child.
+struct Node {
+    process: u32,
+    threads: usize,
+    pool: rayon::ThreadPool,
+    next: *const Node,
+}
+
+/// Head of the list. An atomic pointer rather than a lock, which a fork could leave locked for ever.
+static POOLS: AtomicPtr<Node> = AtomicPtr::new(std::ptr::null_mut());
+
+fn pool(threads: usize) -> Result<&'static rayon::ThreadPool> {
+    let process = std::process::id();
+    let head = POOLS.load(Ordering::Acquire);
+    let mut at: *const Node = head;
+    // SAFETY: nodes are published with Release after they are complete, and never freed or changed.
+    while let Some(node) = unsafe { at.as_ref() } {
+        if node.process == process && node.threads == threads {
+            return Ok(&node.pool);
+        }
+        at = node.next;
+    }
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(threads)
+        .thread_name(|i| format!("puma-fast-{i}"))
+        .build()
+        .map_err(|error| Error::Threads { threads, reason: error.to_string() })?;
+    let node = Box::into_raw(Box::new(Node { process, threads, pool, next: head }));
+    let mut expected = head;
+    while let Err(now) = POOLS.compare_exchange(expected, node, Ordering::AcqRel, Ordering::Acquire) {
+        // SAFETY: the node is not published yet, so this thread alone refers to it.
+        unsafe { (*node).next = now };
+        expected = now;
+    }
+    // SAFETY: published nodes live as long as the process.
+    Ok(unsafe { &(*node).pool })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn chunks_come_back_in_order_whatever_the_threads() {
+        for threads in [1, 2, 7] {
+            let context = Context::new(Some(threads), &|| false).unwrap();
+            let ranges = context.map_chunks(1000, 7, |range| range).unwrap();
+            assert!(ranges.windows(2).all(|pair| pair[0].end == pair[1].start));
+            assert_eq!((ranges[0].start, ranges.last().unwrap().end), (0, 1000));
+            let mut out = vec![0; 1000];
+            context
+                .map_chunks_mut(&mut out, 7, |first, chunk| {
+                    for (i, slot) in chunk.iter_mut().enumerate() {
+                        *slot = first + i;
+                    }
+                })
+                .unwrap();
+            assert!(out.iter().enumerate().all(|(i, &value)| i == value));
+        }
+    }
+
+    #[test]
+    fn a_stop_request_is_an_error() {
+        let context = Context::new(Some(2), &|| true).unwrap();
+        assert_eq!(context.map_chunks(10, 1, |_| ()), Err(Error::Interrupted));
+    }
+}

@@ -1,0 +1,1 @@
+//! Tests by promise, one module per capability.
