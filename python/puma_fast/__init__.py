@@ -15,7 +15,7 @@ from typing import Any
 from puma_fast._core import __version__
 
 _HOME = {
-    "as_floats": "puma_fast.numeric.arrays",
+    "Puma": "puma_fast.puma",
 }
 
 __all__ = ["__version__", *sorted(_HOME)]  # pyright: ignore[reportUnsupportedDunderAll]

@@ -1,0 +1,1 @@
+"""Evidence: what an edit changed, and what the model gives away."""

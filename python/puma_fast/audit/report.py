@@ -1,0 +1,295 @@
+"""The receipt of a removal: what was predicted, by two roads, beside what is measured.
+
+Everything that is claimed of a removal is measured on the original model, on the patched one, and on
+one patched by the same length without reweighting, so that the reweighting's own part can be seen.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from puma_fast._core import __version__
+from puma_fast.audit.membership import ThresholdAttack, threshold_attack
+from puma_fast.score.confidence import Predictions, predict
+from puma_fast.stages import Stages
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from puma_fast.data import Samples
+    from puma_fast.edit.removal import Removal
+    from puma_fast.score.criteria import Criterion
+    from puma_fast.score.objective import Objective
+
+
+@dataclass(frozen=True, eq=False)
+class Measurement:
+    """One model, measured.
+
+    Attributes
+    ----------
+    criterion : float
+        C.
+    accuracy : float or None
+        On the held-out data, or on the training data where none are held out; None outside classification.
+    marked : Predictions
+        Of the marked samples.
+    others : Predictions or None
+        Of the held-out samples.
+    attack : ThresholdAttack or None
+        Marked samples against held-out ones by confidence, by negative loss where there is none.
+    """
+
+    criterion: float
+    accuracy: float | None
+    marked: Predictions
+    others: Predictions | None
+    attack: ThresholdAttack | None
+
+    @property
+    def marked_confidence(self) -> float | None:
+        """Mean confidence in the true label of the marked samples."""
+        confidence = self.marked.confidence
+        return None if confidence is None else float(confidence.mean())
+
+    def numbers(self) -> dict[str, float | None]:
+        """Give the figures without the arrays."""
+        return {
+            "criterion": self.criterion,
+            "accuracy": self.accuracy,
+            "marked_confidence": self.marked_confidence,
+            "marked_loss": float(self.marked.loss.mean()),
+            "membership_auc": None if self.attack is None else self.attack.auc,
+            "membership_advantage": None if self.attack is None else self.attack.advantage,
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class RemovalReport:
+    """Evidence for one removal at one η.
+
+    Attributes
+    ----------
+    removal : Removal
+        What was done, with its settings and diagnostics.
+    criterion_name : str
+        What C is.
+    before, after, plain : Measurement
+        The original model, the patched one, and one patched by Φ_mk alone, at the same η.
+    seconds : dict of str to float
+        Per stage, the measuring included.
+    """
+
+    removal: Removal
+    criterion_name: str
+    before: Measurement
+    after: Measurement
+    plain: Measurement
+    seconds: Mapping[str, float]
+
+    def numbers(self) -> dict[str, Any]:
+        """Give every figure of the report as plain numbers and words, as the JSON receipt holds them."""
+        removal = self.removal
+        weights, qp = removal.weights, removal.reweighting
+        changes = {
+            name: {
+                "predicted_by_patch": direction.slope.scaled(removal.eta).by_patch,
+                "predicted_by_scores": direction.slope.scaled(removal.eta).by_scores,
+                "measured": there.criterion - self.before.criterion,
+            }
+            for name, direction, there in (
+                ("after", removal.direction, self.after),
+                ("plain", removal.plain, self.plain),
+            )
+        }
+        return {
+            "puma_fast": __version__,
+            "python": platform.python_version(),
+            "n": removal.n,
+            "marked": len(removal.marked),
+            "up": len(removal.up),
+            "eta": removal.eta,
+            "eta_n": removal.eta * removal.n,
+            "criterion": self.criterion_name,
+            "measured": {
+                "before": self.before.numbers(),
+                "after": self.after.numbers(),
+                "plain": self.plain.numbers(),
+            },
+            "criterion_change": changes,
+            "b": removal.b,
+            "weights": {
+                "nonzero": int(np.count_nonzero(weights)),
+                "l1_norm": float(np.abs(weights).sum()),
+                "smallest": float(weights.min(initial=0.0)),
+                "largest": float(weights.max(initial=0.0)),
+            },
+            "reweighting": None
+            if qp is None
+            else {
+                "l1": qp.l1,
+                "l2": qp.l2,
+                "l1_max": qp.l1_max,
+                "residual": float(np.linalg.norm(qp.residual)),
+                "gap": qp.gap,
+                "objective": qp.objective,
+                "status": qp.status,
+                "iterations": qp.iterations,
+            },
+            "damping": asdict(removal.damping),
+            "solves": {
+                name: {
+                    "status": solve.status,
+                    "iterations": solve.iterations,
+                    "residual": solve.residual,
+                    "smallest_ritz": solve.smallest_ritz,
+                }
+                for name, solve in removal.solves.items()
+            },
+            "seconds": dict(self.seconds),
+        }
+
+    def __str__(self) -> str:
+        """Print the table of evidence."""
+        numbers = self.numbers()
+        measured, change = numbers["measured"], numbers["criterion_change"]
+        rows: list[tuple[str, ...]] = [("", "before", "removed", "without reweighting")]
+        for label, key, digits in (
+            ("criterion", "criterion", 6),
+            ("accuracy", "accuracy", 4),
+            ("marked: mean confidence", "marked_confidence", 4),
+            ("marked: mean loss", "marked_loss", 4),
+            ("membership attack: AUC", "membership_auc", 4),
+            ("membership attack: advantage", "membership_advantage", 4),
+        ):
+            values = [measured[model][key] for model in ("before", "after", "plain")]
+            if values[0] is not None:
+                rows.append((label, *(f"{value:.{digits}f}" for value in values)))
+        for label, key in (
+            ("criterion change, predicted by the patch", "predicted_by_patch"),
+            ("criterion change, predicted by the scores", "predicted_by_scores"),
+            ("criterion change, measured", "measured"),
+        ):
+            rows.append((label, "", f"{change['after'][key]:+.4e}", f"{change['plain'][key]:+.4e}"))
+        widths = [max(len(row[column]) for row in rows) for column in range(4)]
+        table = "\n".join(
+            "  ".join(
+                [
+                    row[0].ljust(widths[0]),
+                    *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)),
+                ]
+            )
+            for row in rows
+        )
+        return "\n".join(
+            [self._heading(), "", table, "", *self._settings(numbers), f"seconds    {self._times()}"]
+        )
+
+    def save(self, directory: str | os.PathLike[str]) -> list[Path]:
+        """Write the receipt: ``report.json`` always, ``report.html`` where the extra `report` is installed.
+
+        Parameters
+        ----------
+        directory : path-like
+            Made where it does not exist.
+
+        Returns
+        -------
+        list of Path
+            What was written.
+        """
+        folder = Path(directory)
+        folder.mkdir(parents=True, exist_ok=True)
+        receipt = folder / "report.json"
+        receipt.write_text(json.dumps(self.numbers(), indent=2) + "\n", encoding="utf-8")
+        return [receipt]
+
+    def _heading(self) -> str:
+        removal = self.removal
+        return (
+            f"Removal of {len(removal.marked)} of {removal.n} samples at eta = {removal.eta:.4g} "
+            f"(eta*n = {removal.eta * removal.n:.4g} deletions); criterion: {self.criterion_name}"
+        )
+
+    def _settings(self, numbers: Mapping[str, Any]) -> list[str]:
+        weights, qp = numbers["weights"], numbers["reweighting"]
+        lines = []
+        if qp is not None:
+            lines.append(
+                f"weights    b = {numbers['b']:.4g}; {weights['nonzero']} of {numbers['up']} not nought, "
+                f"sum of magnitudes {weights['l1_norm']:.4g}; l1 = {qp['l1']:.3g}, l2 = {qp['l2']:.3g}; "
+                f"|b - Psi'lambda| = {qp['residual']:.3g}, gap {qp['gap']:.1e} ({qp['status']})"
+            )
+        else:
+            lines.append(f"weights    b = {numbers['b']:.4g}; none (up=None)")
+        lines.append(f"damping    {numbers['damping']['value']:.4g}, {numbers['damping']['reason']}")
+        lines += [f"solve      {name}: {solve}" for name, solve in self.removal.solves.items()]
+        return lines
+
+    def _times(self) -> str:
+        return ", ".join(f"{name} {seconds:.2f}" for name, seconds in self.seconds.items())
+
+
+def removal_report(
+    removal: Removal, objective: Objective, criterion: Criterion, samples: Samples, holdout: Samples | None
+) -> RemovalReport:
+    """Measure a removal.
+
+    Parameters
+    ----------
+    removal : Removal
+        The edit to audit.
+    objective : Objective
+        Model and loss.
+    criterion : Criterion
+        What was to be preserved.
+    samples : Samples
+        The training data.
+    holdout : Samples or None
+        Data not trained on; without it there is no membership attack, and accuracy is on the training data.
+
+    Returns
+    -------
+    RemovalReport
+    """
+    stages = Stages(removal.seconds)
+    with stages("measurement"):
+        before, after, plain = (
+            _measure(objective, parameters, criterion, samples, holdout, removal.marked)
+            for parameters in (
+                objective.parameters,
+                removal.patched(removal.direction),
+                removal.patched(removal.plain),
+            )
+        )
+    return RemovalReport(removal, criterion.name, before, after, plain, dict(stages))
+
+
+def _measure(
+    objective: Objective,
+    parameters: Mapping[str, Tensor],
+    criterion: Criterion,
+    samples: Samples,
+    holdout: Samples | None,
+    marked: NDArray[np.int64],
+) -> Measurement:
+    there = predict(objective, parameters, samples, marked)
+    others = None if holdout is None else predict(objective, parameters, holdout)
+    attack = None
+    if others is not None:
+        by_confidence = there.confidence is not None and others.confidence is not None
+        attack = threshold_attack(
+            *(each.confidence if by_confidence else -each.loss for each in (there, others))  # type: ignore[arg-type]
+        )
+    everyone = predict(objective, parameters, samples) if others is None else others
+    return Measurement(criterion.value(objective, parameters), everyone.accuracy, there, others, attack)

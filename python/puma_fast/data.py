@@ -1,0 +1,362 @@
+"""Samples by position: whatever the user's data comes in, it is read in one order, again and again.
+
+Scores are keyed by sample and a curvature product reads every sample once, so the data must give the
+same sample at the same position each time. What cannot promise that (one-shot iterators, random
+transforms) is refused by name before any long work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, IterableDataset
+from torch.utils.data import default_collate as torch_collate
+from tqdm import tqdm
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from numpy.typing import ArrayLike, NDArray
+
+BATCH_SIZE = 256
+"""Samples per batch where neither the user nor a DataLoader says otherwise."""
+
+_PROBES = 16
+"""Items read twice to find random transforms: a fair coin per item escapes once in 65536 times."""
+
+
+class Samples:
+    """A data set read by position.
+
+    Parameters
+    ----------
+    data : tuple or mapping of tensors, Dataset or DataLoader
+        Tensors share their first dimension n. Of a DataLoader the dataset, `collate_fn`, batch size
+        and workers are taken; its order is not: sample j is position j of the dataset.
+    name : str
+        The argument's name, for messages.
+    ids : array_like of shape (n,), optional
+        Other names for the samples than their positions; no two alike. An `IterableDataset` needs
+        them: they also say how long it is.
+    batch_size : int, optional
+        Samples per batch; by default the DataLoader's, else 256.
+    device : torch.device or str, default "cpu"
+        Where batches are moved.
+    progress : bool, optional
+        Show a bar for passes of over two seconds; by default only on a terminal.
+
+    Raises
+    ------
+    TypeError
+        A one-shot iterator, an IterableDataset without `ids`, or a kind that is not known.
+    ValueError
+        No samples, tensors of different lengths, random items, or `ids` that do not fit.
+    """
+
+    def __init__(
+        self,
+        data: Any,
+        *,
+        name: str = "data",
+        ids: ArrayLike | None = None,
+        batch_size: int | None = None,
+        device: torch.device | str = "cpu",
+        progress: bool | None = None,
+    ) -> None:
+        self.name = name
+        self.device = torch.device(device)
+        self._collate: Callable[[list[Any]], Any] = torch_collate
+        self._workers = 0
+        self._disable_bar = None if progress is None else not progress
+        if batch_size is not None and batch_size < 1:
+            msg = f"batch_size must be at least 1, got {batch_size}"
+            raise ValueError(msg)
+        if isinstance(data, DataLoader):
+            self._collate = data.collate_fn
+            self._workers = data.num_workers
+            batch_size = batch_size or data.batch_size
+            data = data.dataset
+        self.batch_size: int = batch_size or BATCH_SIZE
+        self._data = _accepted(name, data, has_ids=ids is not None)
+        names = None if ids is None else np.asarray(ids)
+        streamed = isinstance(self._data, IterableDataset)
+        self.n = len(names) if streamed and names is not None else _length(name, self._data)
+        self._positions = None if names is None else _positions(names, self.n)
+        if not _is_tensors(self._data):
+            self._check_repeatable()
+
+    def __len__(self) -> int:
+        """Give the number of samples."""
+        return self.n
+
+    def positions(self, ids: ArrayLike, *, name: str = "ids") -> NDArray[np.int64]:
+        """Find the positions of the samples called `ids`, in the order given.
+
+        Parameters
+        ----------
+        ids : array_like of shape (m,)
+            Names of samples (positions unless the data was given names), or a mask of n booleans.
+        name : str, default "ids"
+            The argument's name, for messages.
+
+        Returns
+        -------
+        ndarray of shape (m,), int64
+
+        Raises
+        ------
+        ValueError
+            None, duplicate or unknown ones.
+        """
+        if isinstance(ids, Tensor):
+            ids = ids.cpu().numpy()
+        wanted = np.atleast_1d(np.asarray(ids))
+        if wanted.size == 0:
+            msg = f"{name} is empty: give at least one sample"
+            raise ValueError(msg)
+        if wanted.dtype == bool:
+            if wanted.shape != (self.n,):
+                msg = f"{name} is a mask of shape {wanted.shape}; {self.name} has {self.n} samples"
+                raise ValueError(msg)
+            return np.flatnonzero(wanted)
+        if wanted.ndim != 1:
+            msg = f"{name} must be one-dimensional, got shape {wanted.shape}; pass {name}.ravel()"
+            raise ValueError(msg)
+        found = self._look_up(name, wanted)
+        names, counts = np.unique(found, return_counts=True)
+        if counts.max() > 1:
+            twice = wanted[np.flatnonzero(found == names[counts.argmax()])[0]]
+            msg = f"{name} holds {twice!s} more than once; pass numpy.unique({name})"
+            raise ValueError(msg)
+        return found
+
+    def batches(
+        self,
+        positions: NDArray[np.int64] | None = None,
+        *,
+        at_least: int = 1,
+        description: str = "pass",
+    ) -> Iterator[tuple[NDArray[np.int64], Any]]:
+        """Read the samples in order, or those at `positions` in the order given.
+
+        Parameters
+        ----------
+        positions : ndarray of shape (m,), int64, optional
+            By default all n.
+        at_least : int, default 1
+            Cut the pass into so many batches or more, where there are so many samples.
+        description : str
+            What the progress bar says.
+
+        Yields
+        ------
+        positions : ndarray of shape (B,), int64
+            Where the batch's samples stand.
+        batch
+            As the collate function made it, on the device.
+        """
+        where = np.arange(self.n) if positions is None else positions
+        size = max(1, min(self.batch_size, -(-len(where) // at_least)))
+        chunks = [where[i : i + size] for i in range(0, len(where), size)]
+        batches = zip(chunks, self._read(where, chunks), strict=True)
+        bar = tqdm(
+            batches, description, len(chunks), disable=self._disable_bar, delay=2, leave=False, unit="batch"
+        )
+        for chunk, batch in bar:
+            yield chunk, _to(batch, self.device)
+
+    def first(self, count: int) -> Any:
+        """Read the first `count` samples as one batch, to look at before long work."""
+        where = np.arange(min(count, self.n))
+        return _to(next(self._read(where, [where])), self.device)
+
+    def _read(self, where: NDArray[np.int64], chunks: list[NDArray[np.int64]]) -> Iterator[Any]:
+        if _is_tensors(self._data):
+            for chunk in chunks:
+                # Consecutive positions are a slice: no copy.
+                run = len(chunk) == chunk[-1] - chunk[0] + 1 and bool((np.diff(chunk) == 1).all())
+                rows = slice(int(chunk[0]), int(chunk[-1]) + 1) if run else torch.from_numpy(chunk)
+
+                def take(tensor: Tensor, rows: slice | Tensor = rows) -> Tensor:
+                    return tensor[rows]
+
+                yield _map(take, self._data)
+        elif isinstance(self._data, IterableDataset):
+            yield from self._stream(chunks)
+        elif chunks:
+            yield from DataLoader(
+                self._data,
+                batch_size=max(len(chunk) for chunk in chunks),
+                sampler=where.tolist(),
+                collate_fn=self._collate,
+                num_workers=self._workers,
+                # Without one of its own, every iteration draws a seed from the user's generator.
+                generator=torch.Generator(),
+            )
+
+    def _stream(self, chunks: list[NDArray[np.int64]]) -> Iterator[Any]:
+        """Read an iterable set from its start; positions may come in any order within a pass."""
+        wanted = {int(position): None for chunk in chunks for position in chunk}
+        kept: dict[int, Any] = {}
+        ready = 0
+        for position, item in enumerate(self._data):
+            if position in wanted:
+                kept[position] = item
+            while ready < len(chunks) and all(int(p) in kept for p in chunks[ready]):
+                yield self._collate([kept.pop(int(p)) for p in chunks[ready]])
+                ready += 1
+            if ready == len(chunks):
+                return
+        msg = f"{self.name} gave fewer samples than its {self.n} ids; give one id per sample"
+        raise ValueError(msg)
+
+    def _look_up(self, name: str, wanted: NDArray[Any]) -> NDArray[np.int64]:
+        if self._positions is None:
+            if wanted.dtype.kind not in "iu":
+                msg = f"{name} must be integer positions, got dtype {wanted.dtype}; use astype(int) or a mask"
+                raise ValueError(msg)
+            outside = (wanted < 0) | (wanted >= self.n)
+            if outside.any():
+                msg = f"{name} holds {wanted[outside][0]}; positions run from 0 to {self.n - 1}"
+                raise ValueError(msg)
+            return wanted.astype(np.int64)
+        missing = [each for each in wanted.tolist() if each not in self._positions]
+        if missing:
+            msg = f"{name} holds {missing[0]!r}, which is not among the ids of {self.name}"
+            raise ValueError(msg)
+        return np.array([self._positions[each] for each in wanted.tolist()], dtype=np.int64)
+
+    def _check_repeatable(self) -> None:
+        probes = min(self.n, _PROBES)
+        # A stream is probed at its start, so that the check does not read all of it.
+        last = probes - 1 if isinstance(self._data, IterableDataset) else self.n - 1
+        where = np.linspace(0, last, probes).astype(np.int64)
+        with unchanged_randomness():
+            once, again = (list(self._read(where, [where])) for _ in range(2))
+        if not _equal(once, again):
+            msg = (
+                f"{self.name} reads differently the second time: random transforms or a shuffled order. "
+                "Pass the data without augmentation, so that a score belongs to a sample"
+            )
+            raise ValueError(msg)
+
+
+class unchanged_randomness:  # noqa: N801 - a context manager reads as a phrase
+    """Restore the random states of torch, NumPy and Python on leaving, also after an exception."""
+
+    def __enter__(self) -> None:
+        """Remember the states."""
+        import random
+
+        # Only where CUDA is in use already: asking for a device's state would start it.
+        started = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
+        devices = list(range(torch.cuda.device_count())) if started else []
+        self._torch = torch.random.fork_rng(devices=devices)
+        self._torch.__enter__()
+        self._numpy = np.random.get_state()  # noqa: NPY002 - the user's data set may draw from it
+        self._python = random.getstate()
+
+    def __exit__(self, *exception: object) -> None:
+        """Put them back."""
+        import random
+
+        random.setstate(self._python)
+        np.random.set_state(self._numpy)  # noqa: NPY002
+        self._torch.__exit__(None, None, None)
+
+
+def _positions(ids: NDArray[Any], n: int) -> dict[Any, int]:
+    """Map the samples' names to their positions."""
+    if ids.shape != (n,):
+        msg = f"ids must have one name for each of the {n} samples, got shape {ids.shape}"
+        raise ValueError(msg)
+    positions = {each: position for position, each in enumerate(ids.tolist())}
+    if len(positions) < n:
+        msg = "ids must be unique: two samples share a name; pass None to use positions"
+        raise ValueError(msg)
+    return positions
+
+
+def _is_tensors(data: Any) -> bool:
+    items = data.values() if isinstance(data, Mapping) else data if isinstance(data, tuple) else ()
+    return bool(items) and all(isinstance(item, Tensor) for item in items)
+
+
+def _accepted(name: str, data: Any, *, has_ids: bool) -> Any:
+    """Bring the data to one of three forms (tensors, map-style, iterable), or refuse its kind."""
+    if isinstance(data, (tuple, list)) and data and all(hasattr(item, "__array__") for item in data):
+        return tuple(torch.as_tensor(item) for item in data)
+    if _is_tensors(data):
+        return data
+    if isinstance(data, IterableDataset):
+        if has_ids:
+            return data
+        msg = (
+            f"{name} is an IterableDataset: pass ids= with one name per sample, in its order, "
+            "or a map-style Dataset"
+        )
+        raise TypeError(msg)
+    if hasattr(data, "__next__"):
+        msg = f"{name} is an iterator that can be read only once; pass the Dataset, a DataLoader or tensors"
+        raise TypeError(msg)
+    if isinstance(data, Dataset) or (
+        hasattr(data, "__getitem__")
+        and hasattr(data, "__len__")
+        and not isinstance(data, (str, bytes, Tensor, np.ndarray, Mapping))
+    ):
+        return data
+    msg = (
+        f"{name} must be a tuple or mapping of tensors, a map-style Dataset or a DataLoader, "
+        f"got {type(data).__name__}"
+    )
+    raise TypeError(msg)
+
+
+def _length(name: str, data: Any) -> int:
+    if not _is_tensors(data):
+        n = len(data)
+    else:
+        items = list(data.values()) if isinstance(data, Mapping) else list(data)
+        lengths = [len(item) if item.ndim else 0 for item in items]
+        if len(set(lengths)) > 1:
+            msg = f"{name} holds tensors of different lengths {lengths}; each needs one row per sample"
+            raise ValueError(msg)
+        n = lengths[0]
+    if n == 0:
+        msg = f"{name} holds no samples"
+        raise ValueError(msg)
+    return n
+
+
+def _map(function: Callable[[Tensor], Tensor], batch: Any) -> Any:
+    """Apply `function` to every tensor of a nested batch."""
+    if isinstance(batch, Tensor):
+        return function(batch)
+    if isinstance(batch, Mapping):
+        return {key: _map(function, value) for key, value in batch.items()}
+    if isinstance(batch, tuple) and hasattr(batch, "_fields"):
+        return type(batch)(*(_map(function, value) for value in batch))
+    if isinstance(batch, (tuple, list)):
+        return type(batch)(_map(function, value) for value in batch)
+    return batch
+
+
+def _to(batch: Any, device: torch.device) -> Any:
+    return _map(lambda tensor: tensor.to(device, non_blocking=True), batch)
+
+
+def _equal(one: Any, other: Any) -> bool:
+    """Tell whether two nested batches hold the same numbers (NaN equals NaN)."""
+    if isinstance(one, Tensor):
+        return (
+            torch.equal(torch.nan_to_num(one), torch.nan_to_num(other)) if one.shape == other.shape else False
+        )
+    if isinstance(one, Mapping):
+        return one.keys() == other.keys() and all(_equal(one[key], other[key]) for key in one)
+    if isinstance(one, (tuple, list)):
+        return len(one) == len(other) and all(map(_equal, one, other))
+    return not isinstance(one, (bool, int, float, str)) or bool(one == other)

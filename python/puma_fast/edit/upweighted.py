@@ -1,0 +1,95 @@
+"""Which samples may be reweighted to make up for the marked ones (D_up of Algorithm 1)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import torch
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+    from puma_fast.data import Samples
+    from puma_fast.score.objective import Objective
+
+    Up = Literal["rest"] | int | ArrayLike | None
+    """Every unmarked sample, that many drawn, the ids given, or none."""
+
+
+def choose_up(
+    up: Up, samples: Samples, objective: Objective, marked: NDArray[np.int64], seed: int
+) -> NDArray[np.int64]:
+    """Find the positions of the samples to reweight.
+
+    Parameters
+    ----------
+    up : "rest", int, array_like or None
+        Every unmarked sample; that many of them, drawn per class in proportion; ids; or none.
+    samples : Samples
+        The training data.
+    objective : Objective
+        Tells the targets of a batch.
+    marked : ndarray of shape (m,), int64
+        Positions that are out of the question.
+    seed : int
+        Of the draw.
+
+    Returns
+    -------
+    ndarray of shape (u,), int64
+        Sorted, but for ids, which keep their order.
+
+    Raises
+    ------
+    ValueError
+        A marked sample among the ids, or more drawn than there are.
+    """
+    if up is None:
+        return np.empty(0, dtype=np.int64)
+    rest = np.setdiff1d(np.arange(samples.n), marked)
+    if isinstance(up, str):
+        if up == "rest":
+            return rest
+        msg = f"up must be 'rest', a number of samples, ids or None, got {up!r}"
+        raise ValueError(msg)
+    if isinstance(up, (int, np.integer)) and not isinstance(up, bool):
+        if not 0 < up <= len(rest):
+            msg = f"up={up}: of the unmarked samples 1 to {len(rest)} can be drawn; or pass 'rest' for all"
+            raise ValueError(msg)
+        return _draw(int(up), rest, _classes(samples, objective)[rest], np.random.default_rng(seed))
+    positions = samples.positions(up, name="up")
+    both = np.intersect1d(positions, marked)
+    if both.size:
+        msg = f"up holds the marked sample at position {both[0]}; leave marked samples out of up"
+        raise ValueError(msg)
+    return positions
+
+
+def _classes(samples: Samples, objective: Objective) -> NDArray[np.int64]:
+    """Read every sample's class; all the same where the targets are not one integer per sample."""
+    if not objective.has_outputs:
+        return np.zeros(samples.n, dtype=np.int64)
+    rows = []
+    for where, batch in samples.batches(description="labels"):
+        targets = objective.targets(batch)
+        one_each = isinstance(targets, torch.Tensor) and targets.shape == (len(where),)
+        if not one_each or targets.is_floating_point():
+            return np.zeros(samples.n, dtype=np.int64)
+        rows.append(targets.cpu().numpy())
+    return np.concatenate(rows).astype(np.int64)
+
+
+def _draw(
+    count: int, candidates: NDArray[np.int64], classes: NDArray[np.int64], random: np.random.Generator
+) -> NDArray[np.int64]:
+    """Draw `count` of `candidates`, each class in proportion, the fractions settled by largest remainder."""
+    labels, sizes = np.unique(classes, return_counts=True)
+    share = sizes * count / len(candidates)
+    quota = share.astype(np.int64)
+    quota[np.argsort(quota - share, kind="stable")[: count - quota.sum()]] += 1
+    drawn = [
+        random.choice(candidates[classes == label], size, replace=False)
+        for label, size in zip(labels, quota, strict=True)
+    ]
+    return np.sort(np.concatenate(drawn))

@@ -1,0 +1,1 @@
+"""Numbers for samples: influence on a criterion, confidence. Everything that differentiates the model."""

@@ -1,0 +1,88 @@
+"""What the model says of samples: loss, confidence in the true label, and whether it is right."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from puma_fast.data import Samples
+    from puma_fast.score.objective import Objective
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """One row per sample, in the order asked for.
+
+    Attributes
+    ----------
+    loss : ndarray of shape (m,), float64
+        The training loss.
+    confidence : ndarray of shape (m,), float64, or None
+        Probability of the true label; None where the task is not a classification.
+    correct : ndarray of shape (m,), bool, or None
+        Whether the true label is the most probable one.
+    """
+
+    loss: NDArray[np.float64]
+    confidence: NDArray[np.float64] | None
+    correct: NDArray[np.bool_] | None
+
+    @property
+    def accuracy(self) -> float | None:
+        """The part that is predicted correctly."""
+        return None if self.correct is None else float(self.correct.mean())
+
+
+def predict(
+    objective: Objective,
+    parameters: Mapping[str, Tensor],
+    samples: Samples,
+    positions: NDArray[np.int64] | None = None,
+) -> Predictions:
+    """Evaluate samples at `parameters` in one pass.
+
+    Classification is recognised by its shapes: outputs (B, C) with integer targets (B,), read as
+    logits (log-probabilities give the same), or outputs of the shape of their 0/1 targets, (B,) or
+    (B, 1), under a binary loss.
+    """
+    rows: list[tuple[Tensor, Tensor | None, Tensor | None]] = []
+    with torch.no_grad():
+        for _, batch in samples.batches(positions, description="predictions"):
+            if objective.has_outputs:
+                outputs = objective.outputs(parameters, batch)
+                losses = objective.losses_of(outputs, batch)
+                rows.append((losses, *_classified(objective.loss_name, outputs, objective.targets(batch))))
+            else:
+                rows.append((objective.losses(parameters, batch), None, None))
+    loss, confidence, correct = (_stacked(column) for column in zip(*rows, strict=True))
+    return Predictions(loss, confidence, None if correct is None else correct.astype(bool))  # type: ignore[arg-type]
+
+
+def _classified(loss_name: str, outputs: Any, targets: Any) -> tuple[Tensor | None, Tensor | None]:
+    if not (isinstance(outputs, Tensor) and isinstance(targets, Tensor)):
+        return None, None
+    if outputs.ndim == 2 and targets.ndim == 1 and not targets.is_floating_point() and outputs.shape[1] > 1:
+        probability = outputs.double().softmax(1).gather(1, targets.long()[:, None])[:, 0]
+        return probability, outputs.argmax(1) == targets
+    binary = {"binary_cross_entropy": "p", "BCELoss": "p"} | dict.fromkeys(
+        ("binary_cross_entropy_with_logits", "BCEWithLogitsLoss"), "logit"
+    )
+    if loss_name in binary and outputs.shape == targets.shape and outputs[0].numel() == 1:
+        outputs, targets = outputs.double().flatten(), targets.flatten() > 0.5
+        positive = outputs if binary[loss_name] == "p" else outputs.sigmoid()
+        return torch.where(targets, positive, 1 - positive), (positive > 0.5) == targets
+    return None, None
+
+
+def _stacked(column: tuple[Tensor | None, ...]) -> NDArray[np.float64] | None:
+    tensors = [each for each in column if each is not None]
+    return torch.cat(tensors).double().cpu().numpy() if tensors else None

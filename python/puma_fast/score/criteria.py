@@ -1,0 +1,147 @@
+"""What is to be preserved or improved: a differentiable function C of the edited parameters.
+
+A criterion gives its gradient (one pass) and its value at any parameters, so that a prediction can be
+held against a measurement.
+"""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING, Protocol
+
+import torch
+from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from puma_fast.data import Samples
+    from puma_fast.score.objective import Objective
+
+_PIECES = 8
+"""Pieces into which the data is cut at least, so that the noise of a mean gradient can be seen."""
+
+
+class Criterion(Protocol):
+    """A differentiable function of the edited parameters."""
+
+    @property
+    def name(self) -> str:
+        """What reports call it."""
+
+    def value(self, objective: Objective, parameters: Mapping[str, Tensor]) -> float:
+        """Compute C at `parameters`."""
+
+    def gradient(self, objective: Objective) -> Tensor:
+        """Compute ∇C at the trained parameters: float64, (p,)."""
+
+
+class MeanLoss:
+    """The mean loss over a data set: C(θ) = (1/m) Σ L_i(θ), without the weight decay.
+
+    Parameters
+    ----------
+    samples : Samples
+        The data.
+    is_training : bool, default False
+        Whether these are the training data, on which ∇C vanishes as training converges: a gradient
+        within its own sampling noise is then worth a warning.
+    """
+
+    def __init__(self, samples: Samples, *, is_training: bool = False) -> None:
+        self.samples = samples
+        self.is_training = is_training
+        self.name = f"mean loss on {samples.name}"
+
+    def value(self, objective: Objective, parameters: Mapping[str, Tensor]) -> float:
+        """Compute the mean loss at `parameters`."""
+        total = 0.0
+        with torch.no_grad():
+            for _, batch in self.samples.batches(description=self.name):
+                total += float(objective.losses(parameters, batch).double().sum())
+        return total / self.samples.n
+
+    def gradient(self, objective: Objective) -> Tensor:
+        """Compute ∇C; its noise comes from the spread between pieces of the data, without their storage."""
+        n, pieces, squares, counts = self.samples.n, 0, 0.0, 0
+        total = torch.zeros(objective.layout.size, dtype=torch.float64, device=objective.device)
+        weighted = torch.zeros_like(total)
+        for where, batch in self.samples.batches(at_least=_PIECES, description=f"gradient of {self.name}"):
+            gradient = objective.gradient(batch, ones(objective, len(where)))
+            total += gradient
+            weighted += len(where) * gradient
+            squares += float(gradient @ gradient)
+            counts += len(where) ** 2
+            pieces += 1
+        mean = total / n
+        if self.is_training and pieces > 1:
+            # Σ‖G_b − c_b·mean‖² over the pieces, expanded.
+            spread = max(squares - 2 * float(weighted @ mean) + counts * float(mean @ mean), 0.0)
+            noise = (spread * pieces / (pieces - 1)) ** 0.5 / n
+            if float(mean.norm()) <= noise:
+                warnings.warn(
+                    f"the gradient of the {self.name} ({float(mean.norm()):.2e}) is within its own "
+                    f"sampling noise ({noise:.2e}): the model has converged on it, so influences are next "
+                    "to nought and reweighting can do nothing. Pass holdout= data as the criterion",
+                    stacklevel=2,
+                )
+        return mean
+
+
+class Function:
+    """A function of the whole model: C(θ) = ``function(model)``, a differentiable scalar.
+
+    Parameters
+    ----------
+    function : callable
+        ``function(model) -> scalar tensor``; it brings its own data.
+    """
+
+    def __init__(self, function: Callable[[nn.Module], Tensor]) -> None:
+        self.function = function
+        self.name = getattr(function, "__name__", type(function).__name__)
+
+    def value(self, objective: Objective, parameters: Mapping[str, Tensor]) -> float:
+        """Compute C at `parameters`."""
+        with torch.no_grad():
+            return float(self._scalar(objective, parameters))
+
+    def gradient(self, objective: Objective) -> Tensor:
+        """Compute ∇C.
+
+        Raises
+        ------
+        ValueError
+            Where C is not differentiable in any edited parameter.
+        """
+        parameters = {name: value.requires_grad_() for name, value in objective.parameters.items()}
+        with torch.enable_grad():
+            value = self._scalar(objective, parameters)
+            moved: tuple[Tensor | None, ...] = (None,)
+            if value.requires_grad:
+                moved = torch.autograd.grad(value, list(parameters.values()), allow_unused=True)
+        if all(gradient is None for gradient in moved):
+            msg = (
+                f"criterion {self.name!r} does not depend on the edited parameters through differentiable "
+                "operations (an argmax, .item(), no_grad or a detach cuts the graph); use a smooth "
+                "surrogate, such as a loss or a confidence"
+            )
+            raise ValueError(msg)
+        known = zip(parameters.items(), moved, strict=True)
+        return objective.layout.join(
+            {name: torch.zeros_like(at) if gradient is None else gradient for (name, at), gradient in known}
+        )
+
+    def _scalar(self, objective: Objective, parameters: Mapping[str, Tensor]) -> Tensor:
+        value = objective.call(parameters, self.function)
+        if not isinstance(value, Tensor) or value.numel() != 1 or not value.is_floating_point():
+            got = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
+            msg = f"criterion {self.name!r} must return one floating-point number as a tensor, got {got}"
+            raise ValueError(msg)
+        return value.squeeze()
+
+
+def ones(objective: Objective, count: int) -> Tensor:
+    """Give `count` unit weights on the computing device, in the type of the losses."""
+    kind = torch.float64 if objective.layout.is_double else torch.float32
+    return torch.ones(count, dtype=kind, device=objective.device)

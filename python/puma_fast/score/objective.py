@@ -1,0 +1,330 @@
+"""Model, data and loss as one function: edited parameters in, one loss per training sample out.
+
+The training objective is J(θ) = (1/n) Σ L_i(θ) + (γ/2)‖θ‖². Everything that touches the user's model
+goes through here: it is called functionally, in eval mode, and left exactly as it was found.
+"""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import warnings
+from collections.abc import Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, grad, jvp
+from torch.nn import functional
+
+from puma_fast.data import unchanged_randomness
+from puma_fast.score.parameters import Layout, select_parameters
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    Loss = str | nn.Module | Callable[..., Tensor]
+    """A name in torch.nn.functional, a torch loss function or module, or a function giving (B,) losses."""
+
+LOSSES = (
+    "binary_cross_entropy",
+    "binary_cross_entropy_with_logits",
+    "cross_entropy",
+    "gaussian_nll_loss",
+    "huber_loss",
+    "l1_loss",
+    "mse_loss",
+    "nll_loss",
+    "poisson_nll_loss",
+    "smooth_l1_loss",
+)
+"""Losses known by their name in torch.nn.functional."""
+
+_TARGET_KEYS = ("labels", "label", "y")
+
+IGNORED = -100
+"""Target of a position that carries no loss, torch's own default."""
+
+
+class Objective:
+    """A model with what turns its outputs into one loss per sample.
+
+    Parameters
+    ----------
+    model : nn.Module
+        The trained model; wrappers of torch.compile and (Distributed)DataParallel are looked through.
+    loss : str, nn.Module or callable, default "cross_entropy"
+        A name of `LOSSES`; a torch loss function or module, called with ``reduction="none"``; or
+        ``loss(outputs, targets) -> (B,)``. Losses per token or position of cross_entropy, nll_loss and
+        of functions of one's own are summed over the positions whose target is not −100; losses per
+        element of the others (regression) are averaged over a sample's elements, as torch's
+        ``reduction="mean"`` does, or summed where the module says ``reduction="sum"``.
+    forward : callable, optional
+        ``forward(model, batch) -> outputs``. By default the model is called with the first item of a
+        tuple, or with every key of a mapping but the targets; `.logits` is taken where there is one.
+    targets : callable, optional
+        ``targets(batch)``; by default the last item of a tuple, or the key labels, label or y.
+    objective : callable, optional
+        ``objective(model, batch) -> (B,)`` replaces the three above.
+    params : str or sequence of str, optional
+        Patterns of the parameters to edit; by default those with `requires_grad`.
+    weight_decay : float, default 0.0
+        γ in J, at least 0.
+    device : torch.device or str, optional
+        Where to compute; by default where the model is. The user's model is never moved.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        loss: Loss = "cross_entropy",
+        *,
+        forward: Callable[[nn.Module, Any], Any] | None = None,
+        targets: Callable[[Any], Any] | None = None,
+        objective: Callable[[nn.Module, Any], Tensor] | None = None,
+        params: str | Sequence[str] | None = None,
+        weight_decay: float = 0.0,
+        device: torch.device | str | None = None,
+    ) -> None:
+        if not weight_decay >= 0 or weight_decay == float("inf"):
+            msg = f"weight_decay must be a finite number, at least 0, got {weight_decay}"
+            raise ValueError(msg)
+        self.model = unwrapped(model)
+        self._edited = select_parameters(self.model, params)
+        self.layout = Layout(self._edited)
+        self.weight_decay = float(weight_decay)
+        self.device = torch.device(device) if device is not None else next(iter(self._edited.values())).device
+        self._forward = forward or _default_forward
+        self._targets = targets or _default_targets
+        self._whole = objective
+        self.loss_name, self._loss = _per_sample(loss)
+
+    @property
+    def has_outputs(self) -> bool:
+        """Whether losses are a function of outputs, which the GGN and confidences need."""
+        return self._whole is None
+
+    @property
+    def parameters(self) -> dict[str, Tensor]:
+        """The edited parameters as they are now, on the computing device, without a graph."""
+        return {name: value.detach().to(self.device) for name, value in self._edited.items()}
+
+    @property
+    def version(self) -> tuple[tuple[int, int], ...]:
+        """A mark that changes when any parameter or buffer of the model is written."""
+        tensors = [*self.model.parameters(), *self.model.buffers()]
+        return tuple((tensor.data_ptr(), tensor._version) for tensor in tensors)
+
+    def call(self, parameters: Mapping[str, Tensor], function: Callable[..., Any], *arguments: Any) -> Any:
+        """Compute ``function(model, *arguments)`` with `parameters` in the place of the model's own."""
+        state = {
+            name: value.detach().to(self.device)
+            for name, value in [*self.model.named_parameters(), *self.model.named_buffers()]
+        }
+        bound = {f"model.{name}": value for name, value in (state | dict(parameters)).items()}
+        return functional_call(_Bound(self.model, function), bound, arguments)
+
+    def outputs(self, parameters: Mapping[str, Tensor], batch: Any) -> Any:
+        """Give the model's outputs on a batch."""
+        return self.call(parameters, self._forward, batch)
+
+    def targets(self, batch: Any) -> Any:
+        """Give the batch's targets."""
+        return self._targets(batch)
+
+    def losses_of(self, outputs: Any, batch: Any) -> Tensor:
+        """Give the losses (B,) of given outputs."""
+        targets = self._targets(batch)
+        return self._loss(outputs, targets)
+
+    def losses(self, parameters: Mapping[str, Tensor], batch: Any) -> Tensor:
+        """Give the losses (B,) of a batch as a function of the edited parameters."""
+        if self._whole is not None:
+            return _checked_whole(self.call(parameters, self._whole, batch))
+        return self.losses_of(self.outputs(parameters, batch), batch)
+
+    def gradient(self, batch: Any, weights: Tensor) -> Tensor:
+        """Give Σ w_i ∇L_i over a batch, float64 (p,): one reverse pass of the weighted losses."""
+        weighted = grad(lambda at: self.losses(at, batch) @ weights)
+        return self.layout.join(weighted(self.parameters))
+
+    def derivatives(self, batch: Any, direction: Tensor) -> Tensor:
+        """Give directionᵀ∇L_i for every sample of a batch, (B,): one forward-mode pass.
+
+        No per-sample gradient is formed; the cost is about that of two forward passes.
+        """
+        tangent = self.layout.split(direction)
+        moved: Tensor = jvp(lambda at: self.losses(at, batch), (self.parameters,), (tangent,))[1]
+        return moved
+
+    @contextmanager
+    def untouched(self) -> Iterator[None]:
+        """Evaluate in eval mode; give modes and random states back on leaving, also by an exception."""
+        modes = [(module, module.training) for module in self.model.modules()]
+        try:
+            with unchanged_randomness():
+                self.model.eval()
+                yield
+        finally:
+            for module, training in modes:
+                module.training = training
+
+    def preflight(self, batch: Any, count: int) -> None:
+        """Look at a small batch of `count` samples before long work.
+
+        Raises
+        ------
+        ValueError
+            Losses that are not one finite number per sample, or that no edited parameter moves.
+        """
+        _load_forward_mode()
+        parameters = {name: value.requires_grad_() for name, value in self.parameters.items()}
+        with torch.enable_grad():
+            losses = self.losses(parameters, batch)
+            if losses.shape != (count,):
+                msg = (
+                    f"loss gave shape {tuple(losses.shape)} for {count} samples; it must give one number "
+                    "per sample: loss(outputs, targets) -> (B,)"
+                )
+                raise ValueError(msg)
+            if not bool(torch.isfinite(losses).all()):
+                msg = f"loss is {losses.detach().cpu().tolist()} on the first samples; it must be finite"
+                raise ValueError(msg)
+            moved = None
+            if losses.requires_grad:
+                moved = torch.autograd.grad(losses.sum(), list(parameters.values()), allow_unused=True)
+        if moved is None or all(gradient is None for gradient in moved):
+            msg = (
+                "params: the losses do not depend on any edited parameter (a forward under no_grad, or "
+                "parameters that the outputs do not use); choose others"
+            )
+            raise ValueError(msg)
+
+
+def _load_forward_mode() -> None:
+    """Let torch load its forward-mode rules, which it does on first use, warning of its own old code."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*torch.jit.*is deprecated", category=FutureWarning)
+        warnings.filterwarnings("ignore", message=".*torch.jit.*is deprecated", category=DeprecationWarning)
+        jvp(torch.sin, (torch.zeros(1),), (torch.zeros(1),))
+
+
+class _Bound(nn.Module):
+    """A function of the model as a module, so that `functional_call` can put parameters in its place."""
+
+    def __init__(self, model: nn.Module, function: Callable[..., Any]) -> None:
+        super().__init__()
+        self.model = model
+        self.function = function
+        self.training = model.training
+
+    def forward(self, *arguments: Any) -> Any:
+        return self.function(self.model, *arguments)
+
+
+def unwrapped(model: nn.Module) -> nn.Module:
+    """Look through the wrappers of torch.compile and (Distributed)DataParallel."""
+    wrappers = (nn.DataParallel, nn.parallel.DistributedDataParallel)
+    while True:
+        inner = model.module if isinstance(model, wrappers) else getattr(model, "_orig_mod", None)
+        if not isinstance(inner, nn.Module):
+            return model
+        model = inner
+
+
+def _default_targets(batch: Any) -> Any:
+    if isinstance(batch, Mapping):
+        for key in _TARGET_KEYS:
+            if key in batch:
+                return batch[key]
+        msg = (
+            f"targets: the batch has the keys {sorted(batch)}, none of {_TARGET_KEYS}; "
+            "pass targets=lambda batch: …"
+        )
+        raise ValueError(msg)
+    if isinstance(batch, (tuple, list)) and len(batch) > 1:
+        return batch[-1]
+    msg = f"targets: a batch of type {type(batch).__name__} has no last item; pass targets=lambda batch: …"
+    raise ValueError(msg)
+
+
+def _default_forward(model: nn.Module, batch: Any) -> Any:
+    if isinstance(batch, Mapping):
+        inputs = {key: value for key, value in batch.items() if key not in _TARGET_KEYS}
+        outputs = model(**inputs)
+    else:
+        outputs = model(batch[0])
+    return getattr(outputs, "logits", outputs)
+
+
+def _per_sample(loss: Loss) -> tuple[str, Callable[[Any, Any], Tensor]]:
+    """Turn whatever `loss` is into a function giving (B,), with a name for reports."""
+    reduce = "sum"
+    if isinstance(loss, str):
+        if loss not in LOSSES:
+            msg = f"loss: {loss!r} is not known; use one of {', '.join(LOSSES)}, or a function"
+            raise ValueError(msg)
+        name, function, has_reduction = loss, getattr(functional, loss), True
+        reduce = "mean"
+    elif isinstance(loss, nn.Module) and hasattr(loss, "reduction"):
+        name, reduce = type(loss).__name__, str(loss.reduction)
+        function, has_reduction = copy.copy(loss), False
+        function.reduction = "none"  # type: ignore[assignment]
+    elif callable(loss):
+        name = getattr(loss, "__name__", type(loss).__name__)
+        function, has_reduction = loss, _takes_reduction(loss)
+        reduce = "mean" if has_reduction else "sum"
+    else:
+        msg = f"loss must be a name, a torch loss or a function, got {type(loss).__name__}"
+        raise TypeError(msg)
+    switched_off = {"reduction": "none"} if has_reduction else {}
+    per_token = name in {"cross_entropy", "nll_loss", "CrossEntropyLoss", "NLLLoss"} or reduce == "sum"
+
+    def losses(outputs: Any, targets: Any) -> Tensor:
+        with _broadcasts_refused(name, outputs, targets):
+            values = function(outputs, targets, **switched_off)
+        if not isinstance(values, Tensor) or values.ndim == 0:
+            msg = (
+                f"loss {name!r} gives one number for the whole batch; it must give one per sample, (B,): "
+                "drop its final mean, or use a torch loss, whose reduction is switched off for you"
+            )
+            raise ValueError(msg)
+        if values.ndim == 1:
+            return values
+        if per_token and isinstance(targets, Tensor) and targets.shape == values.shape:
+            values = values.masked_fill(targets == IGNORED, 0.0)
+        values = values.flatten(1)
+        return values.sum(1) if per_token else values.mean(1)
+
+    return name, losses
+
+
+@contextmanager
+def _broadcasts_refused(name: str, outputs: Any, targets: Any) -> Iterator[None]:
+    """Refuse (B, 1) outputs beside (B,) targets, which torch would silently broadcast to (B, B)."""
+    elementwise = name.lower().startswith(("mse", "l1", "smooth", "huber", "binary", "bce"))
+    tensors = isinstance(outputs, Tensor) and isinstance(targets, Tensor)
+    if elementwise and tensors and outputs.shape != targets.shape:
+        msg = (
+            f"loss {name!r} compares outputs of shape {tuple(outputs.shape)} with targets of shape "
+            f"{tuple(targets.shape)}; make them equal, e.g. forward=lambda model, batch: "
+            "model(batch[0]).squeeze(-1)"
+        )
+        raise ValueError(msg)
+    yield
+
+
+def _takes_reduction(loss: Callable[..., Any]) -> bool:
+    try:
+        return "reduction" in inspect.signature(loss).parameters
+    except (TypeError, ValueError):
+        return False
+
+
+def _checked_whole(losses: Any) -> Tensor:
+    if not isinstance(losses, Tensor) or losses.ndim != 1:
+        shape = tuple(losses.shape) if isinstance(losses, Tensor) else type(losses).__name__
+        msg = f"objective must give one loss per sample, shape (B,), got {shape}; drop its final mean"
+        raise ValueError(msg)
+    return losses

@@ -1,0 +1,99 @@
+"""The edited parameters: which they are, and how they stand in one vector.
+
+Curvature solves are linear algebra on vectors of length p; the model speaks in named tensors. The
+vector is float64 whatever the model's type, so that sums over batches and iterations keep their digits.
+"""
+
+from __future__ import annotations
+
+import difflib
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
+
+import torch
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from torch import Tensor, nn
+
+
+def select_parameters(model: nn.Module, patterns: str | Sequence[str] | None) -> dict[str, nn.Parameter]:
+    """Find the parameters to be edited.
+
+    Parameters
+    ----------
+    model : nn.Module
+        The trained model. A tied parameter counts once, under its first name.
+    patterns : str or sequence of str, optional
+        Shell-style patterns of parameter names (``"head.*"``); by default every parameter with
+        `requires_grad`, so that a fine-tune is edited where it was trained.
+
+    Returns
+    -------
+    dict of str to nn.Parameter
+        In the model's order.
+
+    Raises
+    ------
+    ValueError
+        No parameter fits (the closest names are listed), or one is not float32 or float64.
+    """
+    every = dict(model.named_parameters())
+    if patterns is None:
+        chosen = {name: value for name, value in every.items() if value.requires_grad}
+        if not chosen:
+            msg = (
+                "params: no parameter of the model has requires_grad; name the ones to edit, e.g. params='*'"
+            )
+            raise ValueError(msg)
+    else:
+        wanted = [patterns] if isinstance(patterns, str) else list(patterns)
+        chosen = {}
+        for pattern in wanted:
+            fits = {name: value for name, value in every.items() if fnmatchcase(name, pattern)}
+            if not fits:
+                close = difflib.get_close_matches(pattern, every, n=3, cutoff=0.0)
+                msg = f"params: {pattern!r} matches no parameter; the closest names are {', '.join(close)}"
+                raise ValueError(msg)
+            chosen |= fits
+        chosen = {name: value for name, value in every.items() if name in chosen}
+    for name, value in chosen.items():
+        if value.dtype not in (torch.float32, torch.float64):
+            msg = f"params: {name} is {value.dtype}; edit a float32 copy: pass copy.deepcopy(model).float()"
+            raise ValueError(msg)
+    return chosen
+
+
+class Layout:
+    """The order, shapes and types of the edited parameters within one vector.
+
+    Parameters
+    ----------
+    parameters : mapping of str to Tensor
+        The edited parameters.
+    """
+
+    def __init__(self, parameters: Mapping[str, Tensor]) -> None:
+        self.names = list(parameters)
+        self._shapes = [value.shape for value in parameters.values()]
+        self._types = [value.dtype for value in parameters.values()]
+        self._sizes = [value.numel() for value in parameters.values()]
+        self.size = sum(self._sizes)
+
+    @property
+    def is_double(self) -> bool:
+        """Whether every edited parameter is float64."""
+        return all(each == torch.float64 for each in self._types)
+
+    def split(self, vector: Tensor, *, cast: bool = True) -> dict[str, Tensor]:
+        """Give a vector of shape (p,) as named tensors, in the parameters' types unless told otherwise."""
+        pieces = torch.split(vector, self._sizes)
+        return {
+            name: piece.view(shape).to(kind) if cast else piece.view(shape)
+            for name, piece, shape, kind in zip(self.names, pieces, self._shapes, self._types, strict=True)
+        }
+
+    def join(self, tensors: Mapping[str, Tensor]) -> Tensor:
+        """Give named tensors as one float64 vector of shape (p,)."""
+        return torch.cat([tensors[name].detach().reshape(-1).to(torch.float64) for name in self.names])

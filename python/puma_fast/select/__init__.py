@@ -1,0 +1,1 @@
+"""Indices out of millions of numbers; arrays in, ids out, never a model."""

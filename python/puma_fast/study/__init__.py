@@ -1,0 +1,1 @@
+"""What demos and studies need: data loaders, models, the papers' experiments."""
