@@ -1,0 +1,168 @@
+"""A removal does what it says: the identity, the refit, the settings."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import puma_fast as pf
+from convex import problem
+
+MARKED = [3, 50, 51, 120, 199]
+
+
+@pytest.fixture(scope="module")
+def convex():
+    return problem(n=200)
+
+
+def puma_of(convex, **arguments):
+    settings = {"holdout": convex.holdout, "weight_decay": convex.decay, "tol": 1e-12}
+    return pf.Puma(convex.model(), convex.data, **(settings | arguments))
+
+
+def network():
+    torch.manual_seed(1)
+    return nn.Sequential(nn.Linear(4, 3), nn.Tanh(), nn.Linear(3, 3)).double()
+
+
+@pytest.mark.parametrize("up", ["rest", 20, [0, 1, 2, 16, 38], None])
+@pytest.mark.parametrize("decay", [0.0, 0.02])
+@pytest.mark.parametrize("batch_size", [1, 7, 16, 40])
+def test_the_identity_holds(batch_size, decay, up):
+    """η∇Cᵀd = η(b − Ψᵀλ), by two roads, on a model that is neither convex nor converged."""
+    convex = problem(n=40)
+    puma = pf.Puma(
+        network(),
+        convex.data,
+        holdout=convex.holdout,
+        weight_decay=decay,
+        batch_size=batch_size,
+        tol=1e-12,
+    )
+    removal = puma.remove([3, 30, 31], eta=0.01, up=up)
+    predicted = removal.predicted
+    assert predicted.by_patch == pytest.approx(predicted.by_scores, rel=1e-8)
+    assert removal.b != 0
+    assert (removal.weights != 0).any() == (up is not None)
+    plain = removal.plain.slope
+    assert plain.by_patch == pytest.approx(plain.by_scores, rel=1e-8)
+    assert plain.by_scores == removal.b
+    # The one side again, from the parameters really patched.
+    moved = sum(
+        float((delta * gradient).sum())
+        for delta, gradient in zip(removal.delta.values(), gradients(network(), convex), strict=True)
+    )
+    assert moved == pytest.approx(predicted.by_scores, rel=1e-7)
+
+
+def gradients(model, convex):
+    loss = nn.functional.cross_entropy(model(convex.X_out), convex.y_out)
+    return torch.autograd.grad(loss, list(model.parameters()))
+
+
+def test_without_reweighting_it_approaches_the_refit(convex):
+    """At η = 1/n the patch is nearer to the refit without the samples than the original, by far."""
+    puma = puma_of(convex, damping=0.0)
+    removal = puma.remove(MARKED, up=None)
+    assert removal.eta == 1 / 200
+    keep = torch.ones(200, dtype=torch.float64)
+    keep[MARKED] = 0
+    refit = convex.fit(keep)
+    there = nn.utils.parameters_to_vector(removal.model.parameters()).detach()
+    assert (there - refit).norm() < 0.1 * (convex.fit() - refit).norm()
+
+
+def test_reweighting_keeps_the_criterion(convex):
+    removal = puma_of(convex).remove(MARKED)
+    report = removal.report
+    without = abs(report.plain.criterion - report.before.criterion)
+    assert abs(report.after.criterion - report.before.criterion) < 0.3 * without
+    assert abs(removal.predicted.by_scores) < 0.2 * abs(removal.eta * removal.b)
+
+
+def test_weights_solve_the_reweighting_problem(convex):
+    """λ is a minimum of Eq. 10: no single weight can be moved for the better."""
+    removal = puma_of(convex).remove(MARKED, l1=1e-3, l2=1e-2)
+    assert (removal.reweighting.l1, removal.reweighting.l2) == (1e-3, 1e-2)
+    psi, weights = removal.psi_up, removal.weights
+    slope = 2 * psi * (psi @ weights - removal.b) + 2 * 1e-2 * weights
+    active = weights != 0
+    np.testing.assert_allclose(slope[active], -1e-3 * np.sign(weights[active]), atol=1e-12)
+    assert (np.abs(slope[~active]) <= 1e-3 + 1e-12).all()
+    assert set(removal.up) == set(range(200)) - set(MARKED)
+
+
+def test_at_is_the_same_direction(convex):
+    removal = puma_of(convex).remove(MARKED, eta=0.001)
+    far = removal.at(0.004)
+    for name, value in removal.delta.items():
+        torch.testing.assert_close(far.delta[name], 4 * value)
+    original = dict(convex.model().named_parameters())
+    for name, value in far.model.named_parameters():
+        torch.testing.assert_close(value.detach(), original[name].detach() + far.delta[name])
+    assert far.predicted.by_patch == pytest.approx(4 * removal.predicted.by_patch)
+    assert removal.at(0.0).report.after.criterion == removal.report.before.criterion
+
+
+def test_only_chosen_parameters_move(convex):
+    model = network()
+    removal = pf.Puma(model, convex.data, holdout=convex.holdout, params="2.*").remove(MARKED)
+    assert set(removal.delta) == {"2.weight", "2.bias"}
+    for (name, old), new in zip(model.named_parameters(), removal.model.parameters(), strict=True):
+        assert torch.equal(old, new) == name.startswith("0.")
+
+
+def test_eta_is_chosen_by_measuring(convex):
+    puma = puma_of(convex)
+    start = puma.remove(MARKED, eta=0.0).report.before.criterion
+    removal = puma.remove(MARKED, eta="auto", max_change=0.01)
+    assert abs(removal.report.after.criterion - start) <= 0.01
+    beyond = removal.at(1.06 * removal.eta)
+    assert abs(beyond.report.after.criterion - start) > 0.01
+    tight = puma.remove(MARKED, eta="auto", max_change=1e-9, up=None)
+    assert 0 < tight.eta < 1 / 200
+    assert puma.remove(MARKED, eta="auto", max_change=1e9).eta == 1.0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"eta": -1.0}, "eta must be a finite number"),
+        ({"eta": float("nan")}, "eta must be a finite number"),
+        ({"eta": "auto"}, "eta='auto' and max_change go together"),
+        ({"max_change": 0.1}, "eta='auto' and max_change go together"),
+        ({"eta": "auto", "max_change": 0.0}, "max_change must be a positive change"),
+        ({"l1": -1.0}, "l1"),
+        ({"l2": float("nan")}, "l2"),
+    ],
+)
+def test_bad_settings_are_refused(convex, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        puma_of(convex).remove(MARKED, **arguments)
+
+
+def test_the_report_tells_what_was_done(convex):
+    removal = puma_of(convex, batch_size=50).remove(MARKED, eta=0.002)
+    report = removal.report
+    numbers = report.numbers()
+    assert numbers["eta_n"] == pytest.approx(0.4)
+    assert numbers["marked"] == 5
+    there = nn.utils.parameters_to_vector(removal.model.parameters()).detach()
+    assert numbers["criterion_change"]["after"]["measured"] == pytest.approx(
+        float(convex.criterion(there)) - report.before.criterion
+    )
+    with torch.no_grad():
+        logits = removal.model(convex.X[MARKED])
+    confidence = logits.softmax(1).gather(1, convex.y[MARKED, None]).mean()
+    assert report.after.marked_confidence == pytest.approx(float(confidence))
+    accuracy = (removal.model(convex.X_out).argmax(1) == convex.y_out).double().mean()
+    assert report.after.accuracy == pytest.approx(float(accuracy))
+    assert {"criterion solve", "scores", "reweighting", "marked solve", "measurement"} <= set(
+        numbers["seconds"]
+    )
+    text = str(report)
+    for word in ("criterion", "accuracy", "membership", "damping", "predicted by the patch"):
+        assert word in text
