@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from puma_fast.audit.report import RemovalReport
     from puma_fast.edit.upweighted import Up
-    from puma_fast.numeric.reweight import Reweighting
+    from puma_fast.numeric.reweight import WeightsInfo
     from puma_fast.score.criteria import Criterion
     from puma_fast.score.influence import Damping, Influence
     from puma_fast.score.objective import Objective
@@ -92,7 +92,7 @@ class Removal:
         η; 1/n is, to first order, a refit without the marked samples.
     n : int
         Number of training samples.
-    reweighting : Reweighting or None
+    reweighting : WeightsInfo or None
         Settings and certificate of the weights; None where nothing could be reweighted (``up=None``).
     damping : Damping
         What was added to the curvature, and why.
@@ -112,7 +112,7 @@ class Removal:
     b: float
     eta: float
     n: int
-    reweighting: Reweighting | None
+    reweighting: WeightsInfo | None
     damping: Damping
     solves: Mapping[str, Solve]
     seconds: Mapping[str, float]
