@@ -41,7 +41,7 @@ def main(uv: str, place: str) -> None:
         print(f"using the torch {version} of {sys.executable}")
         (venv / "borrowed.txt").write_text('torch; python_version < "0"\n')  # an override: install it nowhere
         packages = [path for path in sys.path if path.endswith(("site-packages", "dist-packages"))]
-        # Path files are read in the order of their names, and the project's own (puma_fast.pth) must come first.
+        # Path files are read in the order of their names; the project's own, puma_fast.pth, must come first.
         (site,) = venv.glob("lib/python*/site-packages")
         (site / "torch_borrowed.pth").write_text("".join(f"{path}\n" for path in packages))
 

@@ -1,4 +1,4 @@
-"""The package's front: light to import, honest about what is missing, the same for people and type checkers."""
+"""The package's front: light to import, honest about what is missing, the same for type checkers."""
 
 import ast
 import inspect
