@@ -131,8 +131,9 @@ imports: $(VENV)/.built $(VENV)/.lint
 	$(BIN)/lint-imports
 
 # What a user installs: away from the checkout, without Rust, with NumPy alone.
-wheel-check: wheel
+wheel-check: $(VENV)/.lint
 	@echo "== gate: $@"
+	$(MAKE) --no-print-directory wheel
 	$(BIN)/abi3audit --strict --summary dist/*.whl
 	$(UV) venv --quiet --clear --python $(BIN)/python target/wheel-venv
 	$(UV) pip install --quiet --python target/wheel-venv/bin/python dist/*.whl
