@@ -4,6 +4,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+INTERPRETER := $(or $(shell command -v $(PYTHON)),$(PYTHON))
 UV := $(shell uv --version >/dev/null 2>&1 && echo uv || echo .uv/bin/uv)
 RUST := $(shell find rust -name '*.rs') Cargo.toml Cargo.lock
 
@@ -28,7 +29,7 @@ help: ## list the targets
 # --- the environment -------------------------------------------------------------------------------
 
 .uv/bin/uv:
-	$(PYTHON) -m venv .uv
+	$(INTERPRETER) -m venv .uv
 	.uv/bin/python -m pip install --quiet --disable-pip-version-check uv
 
 # Another PYTHON on the command line makes the environment anew; left out, the one that stands is kept.
@@ -39,8 +40,7 @@ endif
 endif
 
 $(VENV)/.made: .ci/make_venv.py | $(filter .uv/bin/uv,$(UV))
-	$(PYTHON) .ci/make_venv.py $(UV) $(VENV)
-	@echo "$(PYTHON)" > $@
+	$(INTERPRETER) .ci/make_venv.py $(UV) $(VENV) $(PYTHON)
 
 INSTALL = $(UV) pip install --python $(BIN)/python $(BORROWED) -r pyproject.toml
 BORROWED = $$(test ! -e $(VENV)/borrowed.txt || echo --override $(VENV)/borrowed.txt)
