@@ -33,8 +33,13 @@ def machine() -> str:
 
 
 def commit() -> str:
-    """Name the commit measured, marked where the working tree differs from it."""
-    return subprocess.check_output(["git", "describe", "--always", "--dirty"], cwd=HERE, text=True).strip()
+    """Name the commit measured, marked where a file other than the results differs from it."""
+
+    def git(*arguments: str) -> str:
+        return subprocess.check_output(["git", *arguments], cwd=HERE.parents[1], text=True).strip()
+
+    changed = git("status", "--porcelain", "--untracked-files=no", "--", ".", ":!benches/RESULTS.md")
+    return git("rev-parse", "--short", "HEAD") + (" with changes" if changed else "")
 
 
 def main(names: list[str]) -> int:
