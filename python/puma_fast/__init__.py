@@ -14,8 +14,19 @@ from typing import Any
 
 from puma_fast._core import __version__
 
+# The type checkers' copy of this table is __init__.pyi.
 _HOME = {
     "Puma": "puma_fast.puma",
+}
+
+_EXTRA = {
+    "torch": "torch",
+    "tqdm": "torch",
+    "safetensors": "torch",
+    "matplotlib": "plot",
+    "jinja2": "report",
+    "scipy": "study",
+    "sklearn": "study",
 }
 
 __all__ = ["__version__", *sorted(_HOME)]  # pyright: ignore[reportUnsupportedDunderAll]
@@ -26,7 +37,18 @@ def __getattr__(name: str) -> Any:
     if name not in _HOME:
         msg = f"module 'puma_fast' has no attribute {name!r}"
         raise AttributeError(msg)
-    value = getattr(importlib.import_module(_HOME[name]), name)
+    try:
+        home = importlib.import_module(_HOME[name])
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package not in _EXTRA:
+            raise
+        msg = (
+            f"puma_fast.{name} needs {package}, which is not installed; "
+            f'it comes with: pip install "puma-fast[{_EXTRA[package]}]"'
+        )
+        raise ImportError(msg, name=package) from error
+    value = getattr(home, name)
     globals()[name] = value
     return value
 

@@ -53,6 +53,15 @@ def as_floats(name: str, value: Any, *, ndim: int | tuple[int, ...]) -> FloatArr
         Not real numbers, or a tensor on another device.
     ValueError
         A wrong number of dimensions.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> halves = np.array([0.5, 1.5], dtype=np.float32)
+    >>> np.shares_memory(as_floats("halves", halves, ndim=1), halves)
+    True
+    >>> as_floats("counts", [1, 2], ndim=1).dtype
+    dtype('float64')
     """
     array = as_array(name, value)
     if array.dtype.kind not in "fiub":

@@ -1,0 +1,159 @@
+# What one does here, one target each. Everything lands in .venv, .uv, target and dist: the machine's
+# own Python environment is read (for a torch that is already there), never written.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INTERPRETER := $(or $(shell command -v $(PYTHON)),$(PYTHON))
+UV := $(shell uv --version >/dev/null 2>&1 && echo uv || echo .uv/bin/uv)
+RUST := $(shell find rust -name '*.rs') Cargo.toml Cargo.lock
+
+# A company's own certificates are trusted where the system trusts them.
+UV_SYSTEM_CERTS ?= 1
+export UV_SYSTEM_CERTS
+
+# pyo3 builds against the interpreter that will import it, and an activated environment of the user's is not it.
+export PYO3_PYTHON := $(CURDIR)/$(BIN)/python
+export VIRTUAL_ENV := $(CURDIR)/$(VENV)
+unexport CONDA_PREFIX
+export PATH := $(CURDIR)/$(BIN):$(CURDIR)/.uv/bin:$(PATH)
+
+.PHONY: help demo test test-all lint bench wheel clean FORCE
+.DEFAULT_GOAL := help
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo
+	@echo "  PYTHON=/path/to/python chooses the interpreter; a torch >= 2.4 installed there is used as it is."
+
+# --- the environment -------------------------------------------------------------------------------
+
+.uv/bin/uv:
+	$(INTERPRETER) -m venv .uv
+	.uv/bin/python -m pip install --quiet --disable-pip-version-check uv
+
+# Another PYTHON on the command line makes the environment anew; left out, the one that stands is kept.
+ifneq ($(origin PYTHON),file)
+ifneq ($(PYTHON),$(shell cat $(VENV)/.made 2>/dev/null))
+$(VENV)/.made: FORCE
+endif
+endif
+
+$(VENV)/.made: .ci/make_venv.py | $(filter .uv/bin/uv,$(UV))
+	$(INTERPRETER) .ci/make_venv.py $(UV) $(VENV) $(PYTHON)
+
+INSTALL = $(UV) pip install --python $(BIN)/python $(BORROWED) -r pyproject.toml
+BORROWED = $$(test ! -e $(VENV)/borrowed.txt || echo --override $(VENV)/borrowed.txt)
+
+$(VENV)/.demo: $(VENV)/.made pyproject.toml
+	$(INSTALL) --extra cli --group build
+	@touch $@
+
+$(VENV)/.test: $(VENV)/.made pyproject.toml
+	$(INSTALL) --extra test
+	@touch $@
+
+$(VENV)/.bench: $(VENV)/.made pyproject.toml
+	$(INSTALL) --extra bench
+	@touch $@
+
+$(VENV)/.lint: $(VENV)/.made pyproject.toml
+	$(INSTALL) --group build --group lint
+	@touch $@
+
+# The module of an earlier build would be imported in place of a failed one's.
+$(VENV)/.built: $(VENV)/.demo $(RUST) pyproject.toml
+	@command -v cargo >/dev/null || { echo "no cargo on PATH: install Rust from https://rustup.rs"; exit 1; }
+	rm -f python/puma_fast/*.so
+	maturin develop --release --uv
+	@touch $@
+
+# --- the main job ----------------------------------------------------------------------------------
+
+demo: $(VENV)/.built ## set up and run the demonstration, a report at the end
+	$(BIN)/puma-fast demo
+
+# --- tests -----------------------------------------------------------------------------------------
+
+test: $(VENV)/.built $(VENV)/.test ## set up and run every test but the slow ones
+	@if cargo nextest --version >/dev/null 2>&1; then \
+	    echo cargo nextest run; cargo nextest run --locked; \
+	else \
+	    echo "cargo test (cargo-nextest is not installed)"; cargo test --locked --lib --tests; \
+	fi
+	cargo test --locked --doc
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+test-all: PYTEST_ARGS = -m ""
+test-all: test ## the slow tests too
+
+# --- gates -----------------------------------------------------------------------------------------
+
+GATES := fmt clippy clippy-python rustdoc ruff ruff-format mypy stubtest imports wheel-check
+.PHONY: $(GATES)
+
+lint: $(GATES) ## every gate but the tests
+
+fmt:
+	@echo "== gate: $@"
+	cargo fmt --check
+
+clippy:
+	@echo "== gate: $@"
+	cargo clippy --locked --all-targets -- -D warnings
+
+clippy-python: $(VENV)/.made
+	@echo "== gate: $@"
+	cargo clippy --locked --all-targets --features python -- -D warnings
+
+rustdoc:
+	@echo "== gate: $@"
+	RUSTDOCFLAGS=-Dwarnings cargo doc --locked --no-deps
+
+ruff: $(VENV)/.lint
+	@echo "== gate: $@"
+	$(BIN)/ruff check .
+
+ruff-format: $(VENV)/.lint
+	@echo "== gate: $@"
+	$(BIN)/ruff format --check .
+
+mypy: $(VENV)/.built $(VENV)/.test $(VENV)/.lint
+	@echo "== gate: $@"
+	$(BIN)/mypy
+
+stubtest: $(VENV)/.built $(VENV)/.lint
+	@echo "== gate: $@"
+	$(BIN)/python -m mypy.stubtest puma_fast._core
+
+imports: $(VENV)/.built $(VENV)/.lint
+	@echo "== gate: $@"
+	$(BIN)/lint-imports
+
+# What a user installs: away from the checkout, without Rust, with NumPy alone.
+wheel-check: $(VENV)/.lint
+	@echo "== gate: $@"
+	$(MAKE) --no-print-directory wheel
+	$(BIN)/abi3audit --strict --summary dist/*.whl
+	$(UV) venv --quiet --clear --python $(BIN)/python target/wheel-venv
+	$(UV) pip install --quiet --python target/wheel-venv/bin/python dist/*.whl
+	cd target && PATH=/usr/bin:/bin wheel-venv/bin/python -I ../.ci/check_wheel.py
+
+# --- deliverables ----------------------------------------------------------------------------------
+
+# zig links against an old glibc, so that the wheel runs on any Linux of the last ten years.
+PORTABLE := $(if $(filter Linux,$(shell uname -s)),--compatibility manylinux2014 --zig)
+
+wheel: $(VENV)/.lint ## a wheel for any Python >= 3.11 in dist, built from the source distribution beside it
+	rm -rf dist target/sdist
+	maturin sdist --out dist
+	mkdir -p target/sdist
+	tar -xzf dist/puma_fast-*.tar.gz -C target/sdist --strip-components=1
+	cd target/sdist && CARGO_TARGET_DIR=$(CURDIR)/target maturin build --release --locked $(PORTABLE) --out $(CURDIR)/dist
+
+bench: $(VENV)/.built $(VENV)/.bench ## run the benches and record their tables in benches/RESULTS.md
+	$(BIN)/python benches/python/record.py
+
+clean: ## remove the environment, the builds and the caches
+	rm -rf $(VENV) .uv target dist python/puma_fast/*.so
+	rm -rf .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
