@@ -15,7 +15,8 @@ from typing import Any
 from puma_fast._core import __version__
 
 _HOME = {
-    "as_floats": "puma_fast.numeric.arrays",
+    "WeightsInfo": "puma_fast.numeric.reweight",
+    "solve_weights": "puma_fast.numeric.reweight",
 }
 
 __all__ = ["__version__", *sorted(_HOME)]  # pyright: ignore[reportUnsupportedDunderAll]
