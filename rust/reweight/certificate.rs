@@ -137,8 +137,18 @@ impl Sums {
             self.bounded_terms += term;
             return;
         }
-        let best = problem.clip(j, (pull / (2.0 * l2)).copysign(v.hi));
-        self.terms += if best.is_finite() { fenchel(l1, l2, weight, best, v) } else { f64::INFINITY };
+        let ideal = (pull / (2.0 * l2)).copysign(v.hi);
+        let best = problem.clip(j, ideal);
+        self.terms += if best.is_infinite() {
+            f64::INFINITY
+        } else if best == ideal && weight * v.hi >= 0.0 {
+            // l2·(weight − ideal)², with the rounding of both told apart.
+            let size = if v.hi < 0.0 { -v } else { v };
+            let off = Dd::two_product(2.0 * l2, weight.abs()) - (size - Dd::new(l1));
+            off.value() * (off.value() / (4.0 * l2))
+        } else {
+            fenchel(l1, l2, weight, best, v)
+        };
         let free_of_l2 = problem.clip(j, f64::INFINITY.copysign(v.hi));
         self.bounded_terms += l2 * weight * weight
             + if free_of_l2.is_finite() {
@@ -176,14 +186,12 @@ pub(super) fn is_unique<T: Float>(
     price: &[Dd],
 ) -> Result<bool> {
     let k = problem.k;
-    // z of one criterion is known to twice the precision of a double, z of several to the solver's.
-    let close = if k == 1 { 1e-25 } else { 1e-9 };
-    let size: f64 = price.iter().map(|z| z.value().abs()).sum();
     let parts = context.map_chunks(problem.n, (CHUNK / k).max(1), |range| {
         let undecided = |&j: &usize| {
             let v = problem.dot(j, price);
             let distance = (v.hi.abs() - problem.l1) + v.lo * v.hi.signum();
-            let margin = close * if k == 1 { problem.l1 } else { problem.l1 + size * problem.largest };
+            // One criterion's z is known to twice the precision of a double, that of several to the solver's.
+            let margin = if k == 1 { 1e-25 * problem.l1 } else { 1e-9 * problem.l1_max };
             problem.lower.at(j) < problem.upper.at(j) && distance.abs() <= margin
         };
         range.filter(undecided).take(k + 1).collect::<Vec<_>>()

@@ -28,10 +28,11 @@ mod several;
 use crate::error::{Error, Result};
 use crate::float::Float;
 use crate::par::{CHUNK, Context};
+use crate::simd::LANES;
 use crate::vecmath::{Dd, require_finite};
 
 use certificate::{Certificate, certify, is_unique};
-use problem::Problem;
+use problem::{Problem, lanes};
 
 /// One side of the box: the same number for all samples or one for each.
 #[derive(Clone, Copy, Debug)]
@@ -49,6 +50,15 @@ impl<T: Float> Bound<'_, T> {
         match self {
             Self::All(value) => value.to_f64(),
             Self::Each(values) => values[j].to_f64(),
+        }
+    }
+
+    /// The bounds of `LANES` weights, 0 from `end` on.
+    #[inline(always)]
+    pub(crate) fn lanes(&self, first: usize, end: usize) -> [f64; LANES] {
+        match self {
+            Self::All(value) => [value.to_f64(); LANES],
+            Self::Each(values) => lanes(&values[first..end]),
         }
     }
 }

@@ -4,7 +4,7 @@ use super::{Bound, Options};
 use crate::error::{Error, Result};
 use crate::float::Float;
 use crate::par::{CHUNK, Context};
-use crate::simd::dispatch;
+use crate::simd::{LANES, dispatch};
 use crate::vecmath::{Dd, require_finite};
 
 /// The problem in units in which the largest |ψ| is between 1 and 2.
@@ -93,6 +93,12 @@ impl<'a, T: Float> Problem<'a, T> {
         self.psi[j].to_f64() * self.scale
     }
 
+    /// ψ of `LANES` samples of a problem with one criterion, 0 from `end` on.
+    #[inline(always)]
+    pub(super) fn psi_lanes(&self, first: usize, end: usize) -> [f64; LANES] {
+        lanes(&self.psi[first..end]).map(|x| x * self.scale)
+    }
+
     /// The row ψ_j.
     #[inline(always)]
     pub(super) fn row(&self, j: usize) -> impl ExactSizeIterator<Item = f64> + '_ {
@@ -154,6 +160,18 @@ impl<'a, T: Float> Problem<'a, T> {
         })?;
         Ok((0..self.k).map(|c| parts.iter().map(|part| part[c]).sum::<Dd>() - self.b[c]).collect())
     }
+}
+
+/// The first `LANES` of `values`, filled up with zeros.
+#[inline(always)]
+pub(super) fn lanes<T: Float>(values: &[T]) -> [f64; LANES] {
+    let mut lanes = [0.0; LANES];
+    if let Some(full) = values.first_chunk::<LANES>() {
+        lanes = full.map(T::to_f64);
+    } else {
+        lanes.iter_mut().zip(values).for_each(|(lane, x)| *lane = x.to_f64());
+    }
+    lanes
 }
 
 /// The largest of `value(0..len)`, 0 where there is none.

@@ -21,12 +21,14 @@
 //! zero: l1 = 0 is ramp = 0 (ridge, m = 0); l2 = 0 is ramp = ∞, where weights above the threshold are
 //! at their bounds and s shares what is left among the ties at it; l1 = l2 = 0 (minimum norm) is both.
 
+use std::ops::Range;
+
 use super::problem::Problem;
 use super::{Answer, Status};
 use crate::error::Result;
 use crate::float::Float;
 use crate::par::{CHUNK, Context};
-use crate::simd::dispatch;
+use crate::simd::{LANES, dispatch};
 use crate::vecmath::Dd;
 
 /// Newton steps taken on trust; from then on every second one is a bisection.
@@ -74,19 +76,59 @@ struct Value {
     effect: Dd,
     /// A weight is infinite.
     unbounded: bool,
-    /// Σ y_j² over the weights that grow with the slope, and their number: together they tell one
-    /// linear piece of F from another.
+    /// Σ y_j² over the weights that grow with the slope, their number and their share Σ|e_jλ_j|.
     free: f64,
-    count: usize,
+    count: f64,
+    mass: f64,
 }
 
 impl Value {
+    /// The sums over the rows of `range`, kept in lanes so that the loop is vectorised.
+    #[inline(always)]
+    fn of<T: Float>(line: &Line, sign: f64, problem: &Problem<'_, T>, range: Range<usize>) -> Self {
+        let (mut hi, mut lo) = ([0.0; LANES], [0.0; LANES]);
+        let (mut free, mut count, mut mass) = ([0.0; LANES], [0.0; LANES], [0.0; LANES]);
+        let mut unbounded = [0.0; LANES];
+        for first in range.clone().step_by(LANES) {
+            // Lanes past the end hold ψ = 0, which adds nothing.
+            let psi = problem.psi_lanes(first, range.end);
+            let lower = problem.lower.lanes(first, range.end);
+            let upper = problem.upper.lanes(first, range.end);
+            for i in 0..LANES {
+                let e = sign * psi[i];
+                let raw = line.at(e.abs());
+                let signed = raw.max(0.0).copysign(e);
+                let weight = signed.max(lower[i]).min(upper[i]);
+                let infinite = weight.is_infinite() && e != 0.0;
+                unbounded[i] = if infinite { 1.0 } else { unbounded[i] };
+                let product = Dd::two_product(e, if weight.is_infinite() { 0.0 } else { weight });
+                let total = Dd::two_sum(hi[i], product.hi);
+                hi[i] = total.hi;
+                lo[i] += total.lo + product.lo;
+                let above = if e > 0.0 { signed >= lower[i] } else { signed > lower[i] };
+                let below = if e > 0.0 { signed < upper[i] } else { signed <= upper[i] };
+                let grows = above && below && raw >= 0.0 && e != 0.0;
+                free[i] += if grows { e * e } else { 0.0 };
+                count[i] += if grows { 1.0 } else { 0.0 };
+                mass[i] += if grows { product.hi.abs() } else { 0.0 };
+            }
+        }
+        Self {
+            effect: hi.into_iter().zip(lo).map(|(hi, lo)| Dd { hi, lo }).sum(),
+            unbounded: unbounded.contains(&1.0),
+            free: free.into_iter().sum(),
+            count: count.into_iter().sum(),
+            mass: mass.into_iter().sum(),
+        }
+    }
+
     fn joined(self, other: Self) -> Self {
         Self {
             effect: self.effect + other.effect,
             unbounded: self.unbounded | other.unbounded,
             free: self.free + other.free,
             count: self.count + other.count,
+            mass: self.mass + other.mass,
         }
     }
 }
@@ -120,8 +162,9 @@ pub(super) fn solve<T: Float>(context: &Context<'_>, problem: &Problem<'_, T>) -
     let stays = 2.0 * (distance.value() * problem.largest) <= problem.l1;
     let (mut line, mut price) = if stays {
         let price = distance + distance;
-        let cap = if problem.largest > 0.0 { problem.l1 / problem.largest } else { f64::INFINITY };
-        (Line::resting(), if price.value() < cap { price } else { Dd::new(cap) })
+        let over = (price * Dd::new(problem.largest) - Dd::new(problem.l1)).value() > 0.0;
+        let cap = Dd::new((problem.l1 / problem.largest).next_down());
+        (Line::resting(), if over { cap } else { price })
     } else {
         equation.root(problem.largest)?
     };
@@ -190,34 +233,7 @@ impl<T: Float> Equation<'_, '_, T> {
         let parts = self.context.map_chunks(problem.n, CHUNK, |range| {
             dispatch(
                 #[inline(always)]
-                || {
-                    let mut value = Value::default();
-                    for j in range {
-                        let e = sign * problem.psi(j);
-                        let (lower, upper) = (problem.lower.at(j), problem.upper.at(j));
-                        let y = e.abs();
-                        let raw = line.at(y);
-                        let signed = raw.max(0.0).copysign(e);
-                        let weight = signed.max(lower).min(upper);
-                        if weight.is_infinite() {
-                            value.unbounded |= e != 0.0;
-                            continue;
-                        }
-                        let product = Dd::two_product(e, weight);
-                        let total = Dd::two_sum(value.effect.hi, product.hi);
-                        value.effect = Dd { hi: total.hi, lo: value.effect.lo + (total.lo + product.lo) };
-                        let grows = if e > 0.0 {
-                            signed >= lower && signed < upper
-                        } else {
-                            signed > lower && signed <= upper
-                        };
-                        if grows && raw >= 0.0 && y > 0.0 {
-                            value.free += y * y;
-                            value.count += 1;
-                        }
-                    }
-                    value
-                },
+                || Value::of(line, sign, problem, range),
             )
         })?;
         Ok(parts.into_iter().fold(Value::default(), Value::joined))
@@ -321,8 +337,16 @@ impl<T: Float> Equation<'_, '_, T> {
         let step = self.error(&line, value) / Dd::new(-steepness);
         let line = Line { slope: line.slope + step, ..line };
         let moved = self.evaluate(&line)?;
-        let same = moved.count == value.count && moved.free == value.free;
+        let same = self.ends(&line, value, &moved);
         Ok(same.then(|| (line, self.price(&line))))
+    }
+
+    /// Whether a Newton step that led from `before` to `after` at `line` ended where it aimed: on the
+    /// linear piece it started from, so that only the rounding of the free weights is left of F. The
+    /// free weights alone do not tell: a narrow box may have been crossed from end to end.
+    fn ends(&self, line: &Line, before: &Value, after: &Value) -> bool {
+        let same = after.count == before.count && after.free == before.free;
+        same && self.error(line, after).value().abs() <= 8.0 * f64::EPSILON * after.mass
     }
 
     /// Second stage: the slope s ≥ 0 above the threshold of `line`, at which F ≤ 0.
@@ -349,7 +373,7 @@ impl<T: Float> Equation<'_, '_, T> {
             let trusted = usable && (step < TRUST || step % 2 == 0);
             here.slope = if trusted { newton } else { Dd::new(middle(low, high)) };
             let moved = self.evaluate(&here)?;
-            let same = moved.count == value.count && moved.free == value.free;
+            let same = self.ends(&here, &value, &moved);
             value = moved;
             if trusted && same {
                 break;

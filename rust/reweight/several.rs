@@ -36,7 +36,9 @@ const FALL: f64 = 0.1;
 const LEAST: f64 = 1e-9;
 /// Proximal steps without a smaller gap after which rounding is taken to be the reason.
 const PATIENCE: usize = 4;
-/// Halvings of a Newton step that no longer change the dual value beyond rounding.
+/// ‖∇φ‖ relative to ‖b‖ below which nothing but rounding is seen.
+const FLOOR: f64 = 1e-15;
+/// Halvings of a Newton step after which it is given up.
 const HALVINGS: usize = 40;
 
 /// One proximal step.
@@ -81,7 +83,8 @@ pub(super) fn solve<T: Float>(
     let mut best: Option<(f64, Vec<f64>, Vec<Dd>)> = None;
     let status = loop {
         let step = Step { problem, rho, centre: &centre };
-        let goal = 0.1 * (tol * demand).sqrt();
+        // With ρ = 0 the gap is ‖∇φ‖²; with ρ > 0 it falls only in proportion to ‖∇φ‖.
+        let goal = 0.1 * if easy { tol.sqrt() } else { tol.max(FLOOR) } * demand.sqrt();
         price = step.newton(context, price, &mut weights, goal, max_iter, &mut iterations)?;
 
         let Certificate { residual, gap, .. } = certify(context, problem, &weights, &price)?;
@@ -157,6 +160,9 @@ impl<T: Float> Step<'_, '_, T> {
                     || (change.abs() <= noise && next.gradient_norm() < here.gradient_norm())
                 {
                     accepted = Some(next);
+                    break;
+                }
+                if length * descent.abs() <= noise {
                     break;
                 }
                 length *= 0.5;
