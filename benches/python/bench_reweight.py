@@ -12,10 +12,10 @@ import argparse
 import math
 
 import numpy as np
-from referee import alternate, machine, require_release
 from scipy.optimize import minimize
 
 import puma_fast as pf
+from referee import alternate, machine, require_release
 
 
 def objective(psi, b, l1, l2, weights):
@@ -85,7 +85,9 @@ def main() -> None:
     require_release()
     print(machine("numpy", "scipy"))
     print("Command: `python benches/python/bench_reweight.py`. Default l1 and l2, normal scores, float64;")
-    print("medians of alternate runs; the last columns are (rival − ours)/ours by the referee, and our own gap.\n")
+    print(
+        "medians of alternate runs; the last columns are (rival − ours)/ours by the referee, and our gap.\n"
+    )
     print("| n | rival | ours, ms | rival, ms | ratio | objective excess of rival | our gap / objective |")
     print("|---|---|---|---|---|---|---|")
     for n in arguments.slsqp:

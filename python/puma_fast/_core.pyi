@@ -7,6 +7,8 @@ from numpy.typing import NDArray
 
 from puma_fast.numeric.arrays import FloatArray
 
+__all__ = ["__version__", "build_profile", "simd_level", "solve_weights"]
+
 __version__: str
 build_profile: Literal["debug", "release"]
 simd_level: str

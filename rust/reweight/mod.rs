@@ -15,8 +15,8 @@
 //! ```
 //!
 //! and every weight follows from it, λ_j = clip(soft(ψ_j·z, l1) / 2l2, lower_j, upper_j).
-//! [`scalar`] finds the one number z exactly where k = 1, [`several`] the vector z by Newton's method
-//! where k > 1; [`certificate`] then judges the weights that are returned, by a duality gap that knows
+//! `scalar` finds the one number z exactly where k = 1, `several` the vector z by Newton's method
+//! where k > 1; `certificate` then judges the weights that are returned, by a duality gap that knows
 //! nothing of how they were found. The promise: P(λ) − min P ≤ gap, hence ‖λ − λ*‖₂ ≤ √(gap / l2).
 
 mod certificate;

@@ -185,7 +185,7 @@ proptest! {
         let options = priced(l1, l2);
         let solution = solve_with(&psi, &[b], &options);
         let exact = Exact::new(&psi, b, &options);
-        assert_close(&solution.weights, &exact.solve(), 4.0);
+        assert_close(&solution.weights, &exact.solve(), 8.0);
         prop_assert!(solution.gap <= 1e-24 * solution.objective + 1e-30 * b * b, "{solution:?}");
     }
 
@@ -197,7 +197,7 @@ proptest! {
             prop_assert!(l <= w && w <= u);
         }
         let exact = Exact::new(&psi, b, &options);
-        assert_close(&solution.weights, &exact.solve(), 4.0);
+        assert_close(&solution.weights, &exact.solve(), 16.0);
     }
 
     #[test]

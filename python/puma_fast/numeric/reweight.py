@@ -196,15 +196,18 @@ def solve_weights(
     Examples
     --------
     >>> import puma_fast as pf
-    >>> pf.solve_weights([3.0, -4.0, 0.1], [20.0, 6.0], l1=0.0, l2=1.0).round(2)
-    array([ 3.  , -4.  ,  0.1 ])
-    >>> w, info = pf.solve_weights([2.0, -1.0, 0.5], target=2.0, l1=1.0, l2=0.5, upper=0.8, return_info=True)
+    >>> pf.solve_weights([3.0, -4.0], [20.0, 6.0], l1=0.0, l2=1.0)
+    array([ 3., -4.])
+    >>> box = {"lower": -0.5, "upper": 0.5}
+    >>> w, info = pf.solve_weights([2.0, -1.0], target=4.0, l1=2.0, l2=0.5, **box, return_info=True)
     >>> w
-    array([ 0.8, -0. ,  0. ])
+    array([ 0.5, -0.5])
+    >>> info.status, float(info.objective)
+    ('solved', 8.5)
     """
     if (psi_mk is None) == (target is None):
         given = "both" if target is not None else "neither"
-        msg = f"pass exactly one of psi_mk (the marked samples' influences) and target (their sum b); got {given}"
+        msg = f"pass exactly one of psi_mk (the marked samples' influences) and target (b); got {given}"
         raise ValueError(msg)
     psi = as_floats("psi_up", psi_up, ndim=(1, 2))
     weights, facts = _core.solve_weights(
@@ -227,8 +230,7 @@ def _marked(psi_mk: ArrayLike, psi: FloatArray) -> FloatArray:
     rows = as_floats("psi_mk", psi_mk, ndim=psi.ndim)
     if rows.shape[1:] != psi.shape[1:]:
         msg = (
-            f"psi_mk must have as many columns (criteria) as psi_up, "
-            f"got shapes {rows.shape} and {psi.shape}"
+            f"psi_mk must have as many columns (criteria) as psi_up, got shapes {rows.shape} and {psi.shape}"
         )
         raise ValueError(msg)
     return rows
@@ -246,7 +248,10 @@ def _target(target: ArrayLike, psi: FloatArray) -> NDArray[np.float64]:
 def _bound(name: str, value: Any, absent: float, psi: FloatArray) -> FloatArray:
     bound = as_floats(name, absent if value is None else as_array(name, value), ndim=(0, 1))
     if bound.ndim == 1 and bound.shape[0] != psi.shape[0]:
-        msg = f"{name} must be a number or have one value for each of the {psi.shape[0]} rows of psi_up, got {bound.shape[0]}"
+        msg = (
+            f"{name} must be a number or have one value for each of the {psi.shape[0]} rows of psi_up, "
+            f"got {bound.shape[0]}"
+        )
         raise ValueError(msg)
     with np.errstate(over="ignore"):
-        return bound.astype(psi.dtype, copy=False)
+        return as_floats(name, bound.astype(psi.dtype, copy=False), ndim=bound.ndim)
