@@ -53,6 +53,13 @@ class WeightsInfo:
         No other weights are as good. False where that could not be shown, which takes ``l2 = 0``.
     reach : tuple of float or None
         The smallest and largest Ψᵀλ within the box, where the status is ``"infeasible"``.
+
+    Examples
+    --------
+    >>> import puma_fast as pf
+    >>> _, info = pf.solve_weights([3.0, -4.0], target=25.0, l1=0.0, l2=25.0, return_info=True)
+    >>> info.status, info.objective, info.gap
+    ('solved', 312.5, 0.0)
     """
 
     status: str
