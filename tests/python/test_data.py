@@ -164,6 +164,14 @@ def test_workers_are_prepared_as_the_loader_says():
     assert torch.equal(read(Samples(loader))[1], X)
 
 
+@pytest.mark.parametrize("kind", ["map-style", "loader", "loader with workers"])
+def test_reading_draws_no_numbers(kind):
+    samples = Samples(KINDS[kind](), batch_size=12)
+    state = torch.get_rng_state()
+    read(samples)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
 def test_a_pass_can_be_cut_finer():
     samples = Samples((X, Y), batch_size=100)
     assert len(list(samples.batches(at_least=8))) == 8
