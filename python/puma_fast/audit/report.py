@@ -152,7 +152,8 @@ class RemovalReport:
                     "status": solve.status,
                     "iterations": solve.iterations,
                     "residual": solve.residual,
-                    "smallest_ritz": solve.smallest_ritz,
+                    # A right-hand side of nought leaves no Krylov space to see one from; JSON has no NaN.
+                    "smallest_ritz": solve.smallest_ritz if np.isfinite(solve.smallest_ritz) else None,
                 }
                 for name, solve in removal.solves.items()
             },
