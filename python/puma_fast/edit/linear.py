@@ -198,7 +198,7 @@ def unfit(
     >>> from sklearn.linear_model import LogisticRegression
     >>> import puma_fast as pf
     >>> X, y = load_iris(return_X_y=True)
-    >>> estimator = LogisticRegression(tol=1e-8).fit(X, y)
+    >>> estimator = LogisticRegression(tol=1e-8, max_iter=1000).fit(X, y)
     >>> without, info = pf.unfit(estimator, X, y, [3, 70, 106], return_info=True)
     >>> info.converged
     True
