@@ -34,7 +34,7 @@ _EXTRA = {
     "sklearn": "study",
 }
 
-__all__ = sorted(["__version__", *_HOME])  # pyright: ignore[reportUnsupportedDunderAll]
+__all__ = ["__version__", *sorted(_HOME)]  # pyright: ignore[reportUnsupportedDunderAll]
 
 
 def __getattr__(name: str) -> Any:

@@ -57,6 +57,16 @@ class UnfitInfo:
         At the estimator, all samples: how well it had converged itself.
     gradient_before, gradient_after : float
         Of the objective without the samples, at the estimator and at the result.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_diabetes
+    >>> from sklearn.linear_model import Ridge
+    >>> import puma_fast as pf
+    >>> X, y = load_diabetes(return_X_y=True)
+    >>> _, info = pf.unfit(Ridge().fit(X, y), X, y, [7, 2], return_info=True)
+    >>> info.removed, info.newton_steps, info.converged
+    (array([2, 7]), 1, True)
     """
 
     removed: NDArray[np.int64]
