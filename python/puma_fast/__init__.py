@@ -17,8 +17,11 @@ from puma_fast._core import __version__
 # The type checkers' copy of this table is __init__.pyi.
 _HOME = {
     "Puma": "puma_fast.puma",
+    "UnfitInfo": "puma_fast.edit.linear",
     "WeightsInfo": "puma_fast.numeric.reweight",
+    "linear_influence": "puma_fast.score.linear",
     "solve_weights": "puma_fast.numeric.reweight",
+    "unfit": "puma_fast.edit.linear",
 }
 
 _EXTRA = {

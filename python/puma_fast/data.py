@@ -8,6 +8,7 @@ transforms) is refused by name before any long work.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +17,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset, SubsetRandomSampler
 from torch.utils.data import default_collate as torch_collate
 from tqdm import tqdm
+
+from puma_fast.numeric.ids import positions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -124,28 +127,9 @@ class Samples:
         """
         if isinstance(ids, Tensor):
             ids = ids.cpu().numpy()
-        wanted = np.atleast_1d(np.asarray(ids))
-        if wanted.size == 0:
-            msg = f"{name} is empty: give at least one sample"
-            raise ValueError(msg)
-        if wanted.dtype == bool:
-            if wanted.shape != (self.n,):
-                msg = f"{name} is a mask of shape {wanted.shape}; {self.name} has {self.n} samples"
-                raise ValueError(msg)
-            if not wanted.any():
-                msg = f"{name} is a mask that marks no sample: give at least one"
-                raise ValueError(msg)
-            return np.flatnonzero(wanted)
-        if wanted.ndim != 1:
-            msg = f"{name} must be one-dimensional, got shape {wanted.shape}; pass {name}.ravel()"
-            raise ValueError(msg)
-        found = self._look_up(name, wanted)
-        names, counts = np.unique(found, return_counts=True)
-        if counts.max() > 1:
-            twice = wanted[np.flatnonzero(found == names[counts.argmax()])[0]]
-            msg = f"{name} holds {twice!s} more than once; pass numpy.unique({name})"
-            raise ValueError(msg)
-        return found
+        names = self._positions
+        look_up = None if names is None else partial(_look_up, names, name, self.name)
+        return positions(ids, self.n, name=name, data=self.name, look_up=look_up)
 
     def batches(
         self,
@@ -245,22 +229,6 @@ class Samples:
         msg = f"{self.name} gave fewer samples than its {self.n} ids; give one id per sample"
         raise ValueError(msg)
 
-    def _look_up(self, name: str, wanted: NDArray[Any]) -> NDArray[np.int64]:
-        if self._positions is None:
-            if wanted.dtype.kind not in "iu":
-                msg = f"{name} must be integer positions, got dtype {wanted.dtype}; use astype(int) or a mask"
-                raise ValueError(msg)
-            outside = (wanted < 0) | (wanted >= self.n)
-            if outside.any():
-                msg = f"{name} holds {wanted[outside][0]}; positions run from 0 to {self.n - 1}"
-                raise ValueError(msg)
-            return wanted.astype(np.int64)
-        missing = [each for each in wanted.tolist() if each not in self._positions]
-        if missing:
-            msg = f"{name} holds {missing[0]!r}, which is not among the ids of {self.name}"
-            raise ValueError(msg)
-        return np.array([self._positions[each] for each in wanted.tolist()], dtype=np.int64)
-
     def _check_repeatable(self) -> None:
         probes = min(self.n, _PROBES)
         # A stream is probed at its start, so that the check does not read all of it.
@@ -310,6 +278,14 @@ def _positions(ids: NDArray[Any], n: int) -> dict[Any, int]:
         msg = "ids must be unique: two samples share a name; pass None to use positions"
         raise ValueError(msg)
     return positions
+
+
+def _look_up(names: Mapping[Any, int], name: str, data: str, wanted: NDArray[Any]) -> NDArray[np.int64]:
+    missing = [each for each in wanted.tolist() if each not in names]
+    if missing:
+        msg = f"{name} holds {missing[0]!r}, which is not among the ids of {data}"
+        raise ValueError(msg)
+    return np.array([names[each] for each in wanted.tolist()], dtype=np.int64)
 
 
 def _is_tensors(data: Any) -> bool:
