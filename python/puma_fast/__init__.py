@@ -15,7 +15,13 @@ from typing import Any
 from puma_fast._core import __version__
 
 _HOME = {
-    "as_floats": "puma_fast.numeric.arrays",
+    "KMeans": "puma_fast.numeric.kmeans",
+    "adaptive_eps": "puma_fast.select.prune",
+    "argsort": "puma_fast.numeric.order",
+    "kmeans": "puma_fast.numeric.kmeans",
+    "mark_clusters": "puma_fast.select.clusters",
+    "prune_by_margin": "puma_fast.select.prune",
+    "top_k": "puma_fast.numeric.order",
 }
 
 __all__ = ["__version__", *sorted(_HOME)]  # pyright: ignore[reportUnsupportedDunderAll]

@@ -4,6 +4,8 @@
 mod arrays;
 mod door;
 mod errors;
+mod kmeans;
+mod order;
 
 use pyo3::prelude::*;
 
@@ -11,6 +13,10 @@ use pyo3::prelude::*;
 #[pymodule(gil_used = false)]
 mod _core {
     use super::PyModuleMethods;
+    #[pymodule_export]
+    use super::kmeans::kmeans_py;
+    #[pymodule_export]
+    use super::order::{argsort, prune, top_k};
 
     #[pymodule_init]
     fn init(module: &super::Bound<'_, super::PyModule>) -> super::PyResult<()> {

@@ -1,1 +1,4 @@
 //! Tests by promise, one module per capability.
+
+mod kmeans;
+mod order;

@@ -1,0 +1,39 @@
+"""The compiled core. Private: `puma_fast.numeric` wraps every function and says what it promises."""
+
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from puma_fast.numeric.arrays import FloatArray
+
+__version__: str
+build_profile: Literal["debug", "release"]
+simd_level: str
+
+def argsort(scores: FloatArray, largest: bool, nan: str, n_threads: int | None) -> NDArray[np.int64]: ...
+def kmeans(
+    x: FloatArray,
+    n_clusters: int,
+    init: NDArray[np.float64] | None,
+    n_init: int,
+    max_iter: int,
+    tol: float,
+    seed: int,
+    n_threads: int | None,
+) -> tuple[
+    NDArray[np.int32], NDArray[np.float64], float, int, Literal["converged", "max_iter", "empty_clusters"]
+]: ...
+def prune(
+    margins: FloatArray,
+    ratio: float,
+    largest: bool,
+    nan: str,
+    labels: NDArray[np.int64] | None,
+    min_per_class: int,
+    protect: NDArray[np.int64],
+    n_threads: int | None,
+) -> NDArray[np.int64]: ...
+def top_k(
+    scores: FloatArray, k: int, largest: bool, nan: str, n_threads: int | None
+) -> NDArray[np.int64]: ...

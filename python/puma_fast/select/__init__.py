@@ -1,0 +1,1 @@
+"""Indices out of millions of numbers: which samples to mark, to prune or to keep. Never sees a model."""
