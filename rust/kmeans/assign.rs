@@ -15,7 +15,7 @@ use crate::par::Context;
 
 /// Multiplications per chunk: many chunks are done between two looks at the stop request, and all of them
 /// together have to stay well below a second.
-const CHUNK_PRODUCTS: usize = 1 << 25;
+const CHUNK_PRODUCTS: usize = 1 << 24;
 
 /// A row that changed clusters, and the one that it left (none in the first assignment).
 #[derive(Clone, Copy, Debug)]
