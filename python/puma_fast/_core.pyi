@@ -76,3 +76,5 @@ def prune(
 def top_k(
     scores: FloatArray, k: int, largest: bool, nan: str, n_threads: int | None
 ) -> NDArray[np.int64]: ...
+
+__all__ = ["__version__", "argsort", "build_profile", "kmeans", "prune", "simd_level", "top_k"]

@@ -15,7 +15,7 @@ use crate::par::Context;
 
 /// Multiplications per chunk: many chunks are done between two looks at the stop request, and all of them
 /// together have to stay well below a second.
-const CHUNK_PRODUCTS: usize = 1 << 25;
+const CHUNK_PRODUCTS: usize = 1 << 24;
 
 /// A row that changed clusters, and the one that it left (none in the first assignment).
 #[derive(Clone, Copy, Debug)]
@@ -153,5 +153,51 @@ impl ErrorBound {
     fn of(&self, norm: f64) -> f64 {
         let reach = norm.sqrt() + self.radius;
         self.product * reach * self.radius + self.direct * reach * reach + self.underflow * (1.0 + reach)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn noise(i: usize) -> f64 {
+        let mixed = (i as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        ((mixed ^ mixed >> 31).wrapping_mul(0xbf58_476d_1ce4_e5b9) >> 11) as f64 / (1u64 << 53) as f64 - 0.5
+    }
+
+    /// Rows close to the points halfway between two centers, some exactly there: the product alone cannot
+    /// tell which center is nearer. Every label must be the argmin of the distance all the same.
+    fn assert_certain<T: Float>(columns: usize, closeness: f64) {
+        let k = 6;
+        let centers: Vec<f64> = (0..k * columns).map(|i| T::from_f64(10.0 + noise(i)).to_f64()).collect();
+        let center = |j: usize| &centers[j * columns..(j + 1) * columns];
+        let x: Vec<T> = (0..500 * columns)
+            .map(|i| {
+                let (row, column) = (i / columns, i % columns);
+                let halfway = f64::midpoint(center(row % k)[column], center((row + 1) % k)[column]);
+                let aside = if row % 5 == 0 { 0.0 } else { closeness * noise(i + (1 << 30)) };
+                T::from_f64(halfway + aside)
+            })
+            .collect();
+        let context = Context::new(Some(1), &|| false).unwrap();
+        let rows = Rows::new(&context, &x, columns).unwrap();
+        let mut labels = vec![-1; rows.len];
+        let moves = assign(&context, &rows, &centers, &mut labels).unwrap();
+        assert_eq!(moves.len(), rows.len);
+        for (row, label) in labels.iter().enumerate() {
+            let nearest = (0..k)
+                .min_by(|&a, &b| rows.distance(row, center(a)).total_cmp(&rows.distance(row, center(b))))
+                .unwrap();
+            assert_eq!(*label as usize, nearest, "row {row} of {columns} columns");
+        }
+        assert!(assign(&context, &rows, &centers, &mut labels).unwrap().is_empty());
+    }
+
+    #[test]
+    fn labels_are_certain_where_the_product_is_not() {
+        for columns in [1, 2, 17, 300, 2000] {
+            assert_certain::<f32>(columns, 1e-6);
+            assert_certain::<f64>(columns, 1e-15);
+        }
     }
 }

@@ -131,13 +131,13 @@ fn more_starts_are_never_worse_and_seeds_differ() {
 
 #[test]
 fn a_row_between_two_centers_goes_to_the_lower_one() {
-    // In f32 the product cannot tell these apart; the distances are equal exactly.
+    // The distances are equal exactly, and the product far from exact.
     let x: Vec<f32> = (0..200).flat_map(|i| [0.0, 1000.0 + i as f32, -3.0]).collect();
     let centers: Vec<f64> = (0..2).flat_map(|j| [f64::from(2 * j - 1), 1100.0, -3.0]).collect();
     let options = Options { n_clusters: 2, start: Start::Given(&centers), max_iter: 1, tol: f64::INFINITY };
     let swapped: Vec<f64> = centers.chunks_exact(3).rev().flatten().copied().collect();
     for start in [&centers, &swapped] {
-        // With every row in cluster 0, cluster 1 takes the farthest row.
+        // Every row goes to cluster 0, so cluster 1 is empty and takes the row farthest from 1100.
         let result = run(&x, 3, &Options { start: Start::Given(start), ..options }).unwrap();
         assert_labels_are_nearest(&x, 3, &result);
         assert_eq!(result.centers[4], 1000.0);
@@ -160,6 +160,10 @@ fn too_few_distinct_rows_are_said_so() {
     assert_eq!((equal.status, equal.inertia), (Status::EmptyClusters, 0.0));
     assert_eq!(equal.labels, [0; 10]);
     assert_eq!(equal.centers, [3.5; 8]);
+    // A mean that no double is: the last digit of a center may be off, and nothing else.
+    let tenths = run(&[0.1; 30], 3, &seeded(4)).unwrap();
+    assert_eq!(tenths.status, Status::EmptyClusters);
+    assert!(tenths.inertia < 1e-31 && tenths.labels.iter().all(|&label| label == tenths.labels[0]));
     let two = run(&[1.0, 1.0, 5.0, 5.0, 1.0], 1, &seeded(3)).unwrap();
     assert_eq!((two.status, two.inertia), (Status::EmptyClusters, 0.0));
     assert_eq!(two.labels[0], two.labels[4]);

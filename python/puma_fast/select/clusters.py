@@ -40,7 +40,8 @@ def mark_clusters(
         Clusters of each class; the paper's 8.
     pick : "smallest", "largest" or int, default "smallest"
         Which cluster of a class is marked; a number counts from the smallest, which is 0. Of clusters of
-        equal size the lower label comes first.
+        equal size the lower label comes first; empty ones, which only a class with too few distinct samples
+        leaves, are not counted.
     classes : array_like, optional
         Mark in these classes alone. Left out: in all.
     n_init : int, default 1
@@ -100,7 +101,6 @@ def mark_clusters(
             raise ValueError(msg)
         rows = as_floats("X", features[members].reshape(len(members), -1), ndim=2)
         clusters = kmeans(rows, k, n_init=n_init, seed=seed, n_threads=n_threads)
-        # Empty clusters, which X with few distinct rows leaves, are none.
         order = np.argsort(clusters.sizes, kind="stable")
         order = order[clusters.sizes[order] > 0]
         marked.append(members[clusters.labels == order[min(rank, len(order) - 1)]])

@@ -1,0 +1,217 @@
+"""What every function of the core promises at run time: the GIL, Ctrl-C, fork, threads, memory, layout."""
+
+import ast
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import puma_fast as pf
+from puma_fast import _core, numeric
+from puma_fast.numeric.arrays import as_floats
+from puma_fast.numeric.order import prune
+
+RNG = np.random.default_rng(0)
+LABELS = RNG.integers(0, 5, 300_000)
+
+
+def clusters(X, **options):
+    result = pf.kmeans(X.reshape(-1, 10), 6, **options)
+    return result.labels, result.centers, result.inertia, result.n_iter
+
+
+CALLS = {
+    "top_k": lambda x, **options: pf.top_k(x.ravel(), 5000, **options),
+    "argsort": lambda x, **options: pf.argsort(x.ravel(), **options),
+    "prune": lambda x, **options: prune(x.ravel(), ratio=0.3, labels=LABELS, **options),
+    "kmeans": clusters,
+}
+every_call = pytest.mark.parametrize("call", CALLS.values(), ids=CALLS.keys())
+
+
+def bits(result):
+    parts = result if isinstance(result, tuple) else (result,)
+    return [np.asarray(part).tobytes() for part in parts]
+
+
+@every_call
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_number_of_threads_changes_no_bit(call, dtype):
+    x = RNG.standard_normal(300_000).round(2).astype(dtype)
+    one = bits(call(x, n_threads=1))
+    for n_threads in (2, 7, None):
+        assert bits(call(x, n_threads=n_threads)) == one
+
+
+@every_call
+def test_layout_and_permission_do_not_matter(call):
+    x = RNG.standard_normal((30_000, 10))
+    expected = bits(call(x))
+    frozen = x.copy()
+    frozen.flags.writeable = False
+    strided = np.repeat(x, 2, axis=1)[:, ::2]
+    swapped = x.astype(x.dtype.newbyteorder())
+    unaligned = np.frombuffer(b"\0" + x.tobytes(), dtype=np.uint8)[1:].view(np.float64).reshape(x.shape)
+    assert not strided.flags.c_contiguous
+    assert not unaligned.flags.aligned
+    for same in (frozen, np.asfortranarray(x), strided, swapped, unaligned):
+        assert bits(call(same)) == expected
+
+
+@every_call
+@pytest.mark.parametrize(
+    ("n_threads", "error", "words"),
+    [
+        (0, ValueError, ["n_threads", "at least 1", "0"]),
+        (-3, ValueError, ["n_threads", "at least 1", "-3"]),
+        (1.5, TypeError, ["n_threads", "integer", "1.5"]),
+    ],
+)
+def test_threads_are_counted(call, n_threads, error, words):
+    with pytest.raises(error) as caught:
+        call(np.zeros(300_000), n_threads=n_threads)
+    assert all(word in str(caught.value) for word in words)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_contiguous_floats_are_read_in_place(dtype):
+    x = np.zeros((4, 3), dtype=dtype)
+    assert np.shares_memory(as_floats("x", x, ndim=2), x)
+    assert as_floats("x", x, ndim=2).__array_interface__["data"] == x.__array_interface__["data"]
+
+
+MEMORY = """
+import resource, sys
+import numpy as np
+import puma_fast as pf
+x = np.random.default_rng(0).random(int(sys.argv[1]), dtype=sys.argv[2])
+pf.top_k(x[:100_000], 10, n_threads=2)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+pf.top_k(x, 1000, n_threads=2)
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024 / x.nbytes)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss is in KiB on Linux")
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_selection_takes_no_memory_of_the_inputs_size(dtype):
+    ran = python(MEMORY, ["30000000", dtype], timeout=100)
+    assert float(ran.stdout) < 0.1, ran
+
+
+@every_call
+def test_other_threads_run_during_a_call(call):
+    ticks, done = [], threading.Event()
+
+    def tick():
+        while not done.is_set():
+            ticks.append(time.perf_counter())
+            time.sleep(1e-3)
+
+    x = RNG.standard_normal(300_000)
+    thread = threading.Thread(target=tick)
+    switch = sys.getswitchinterval()
+    # So long that a thread gets the GIL from a call only if the call gives it up.
+    sys.setswitchinterval(100)
+    try:
+        thread.start()
+        spans = []
+        while sum(end - start for start, end in spans) < 0.5:
+            start = time.perf_counter()
+            call(x, n_threads=1)
+            spans.append((start, time.perf_counter()))
+    finally:
+        done.set()
+        sys.setswitchinterval(switch)
+        thread.join()
+    assert sum(start < tick < end for start, end in spans for tick in ticks) >= 20
+
+
+INTERRUPTED = """
+import time
+import numpy as np
+import puma_fast as pf
+X = np.random.default_rng(0).random((200_000, 50), dtype=np.float32)
+print("ready", flush=True)
+try:
+    pf.kmeans(X, 300, tol=0, max_iter=10**9, n_threads=2)
+except KeyboardInterrupt:
+    print("interrupted", flush=True)
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sends SIGINT")
+@pytest.mark.parametrize("wait", [0.3, 3.0])
+def test_ctrl_c_is_answered_within_a_second(wait):
+    """Once among the starts, once later."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", INTERRUPTED], stdout=subprocess.PIPE, text=True, start_new_session=True
+    )
+    with process:
+        try:
+            assert process.stdout.readline() == "ready\n"
+            time.sleep(wait)
+            assert process.poll() is None
+            sent = time.perf_counter()
+            process.send_signal(signal.SIGINT)
+            assert process.stdout.readline() == "interrupted\n"
+            assert time.perf_counter() - sent < 1
+        finally:
+            process.kill()
+
+
+FORKED = """
+import os, sys
+import numpy as np
+import puma_fast as pf
+from puma_fast.numeric.order import prune
+x = np.random.default_rng(0).standard_normal(300_000)
+calls = [
+    lambda: pf.top_k(x, 5000, n_threads=2),
+    lambda: pf.argsort(x, n_threads=2),
+    lambda: prune(x, ratio=.3, n_threads=2),
+    lambda: pf.kmeans(x.reshape(-1, 10), 6, n_threads=2).labels,
+]
+expected = [call() for call in calls]
+child = os.fork()
+if child == 0:
+    same = all(np.array_equal(call(), result) for call, result in zip(calls, expected))
+    os._exit(0 if same else 3)
+_, status = os.waitpid(child, 0)
+print(os.waitstatus_to_exitcode(status))
+print(all(np.array_equal(call(), result) for call, result in zip(calls, expected)))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+def test_a_forked_child_of_a_parent_that_used_the_pool_answers():
+    assert python(FORKED, [], timeout=60).stdout.split() == ["0", "True"]
+
+
+def python(script, arguments, timeout):
+    return subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", script, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=True,
+    )
+
+
+def test_every_function_of_the_core_is_wrapped():
+    exported = {name for name in dir(_core) if callable(getattr(_core, name)) and not name.startswith("_")}
+    (folder,) = numeric.__path__
+    used = {
+        node.attr
+        for file in Path(folder).glob("*.py")
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "_core"
+    }
+    assert exported
+    assert exported == used
