@@ -193,7 +193,7 @@ class Samples:
                 def take(tensor: Tensor, rows: slice | Tensor = rows) -> Tensor:
                     return tensor[rows]
 
-                yield _map(take, self._data)
+                yield map_tensors(take, self._data)
         elif self.is_stream:
             yield from self._stream(chunks)
         elif chunks:
@@ -359,21 +359,21 @@ def _length(name: str, data: Any) -> int:
     return lengths[0]
 
 
-def _map(function: Callable[[Tensor], Tensor], batch: Any) -> Any:
+def map_tensors(function: Callable[[Tensor], Tensor], batch: Any) -> Any:
     """Apply `function` to every tensor of a nested batch."""
     if isinstance(batch, Tensor):
         return function(batch)
     if isinstance(batch, Mapping):
-        return {key: _map(function, value) for key, value in batch.items()}
+        return {key: map_tensors(function, value) for key, value in batch.items()}
     if isinstance(batch, tuple) and hasattr(batch, "_fields"):
-        return type(batch)(*(_map(function, value) for value in batch))
+        return type(batch)(*(map_tensors(function, value) for value in batch))
     if isinstance(batch, (tuple, list)):
-        return type(batch)(_map(function, value) for value in batch)
+        return type(batch)(map_tensors(function, value) for value in batch)
     return batch
 
 
 def _to(batch: Any, device: torch.device) -> Any:
-    return _map(lambda tensor: tensor.to(device), batch)
+    return map_tensors(lambda tensor: tensor.to(device), batch)
 
 
 def _equal(one: Any, other: Any) -> bool:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from puma_fast.edit.upweighted import Up
     from puma_fast.score.curvature import Kind
     from puma_fast.score.influence import Damping
-    from puma_fast.score.objective import Loss
+    from puma_fast.score.losses import Loss
     from puma_fast.score.solve import Solver
 
 

@@ -32,6 +32,13 @@ class KMeans:
         ``"converged"``: no label changed any more, or the centers moved by no more than `tol` allows.
         ``"max_iter"``: the iterations allowed were not enough; the best clusters found.
         ``"empty_clusters"``: as converged, but X has too few distinct rows for so many clusters.
+
+    Examples
+    --------
+    >>> import puma_fast as pf
+    >>> found = pf.kmeans([[0.0], [1.0], [10.0], [11.0]], 2)
+    >>> found.sizes, found.inertia, found.converged
+    (array([2, 2]), 1.0, True)
     """
 
     labels: NDArray[np.int32]

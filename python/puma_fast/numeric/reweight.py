@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 import numpy as np
 
 from puma_fast import _core
-from puma_fast.numeric.arrays import as_array, as_floats
+from puma_fast.numeric.arrays import as_array, as_floats, as_threads
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -228,7 +228,7 @@ def solve_weights(
         max_residual,
         tol,
         max_iter,
-        n_threads,
+        as_threads(n_threads),
     )
     return (weights, WeightsInfo(**facts)) if return_info else weights
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
-from torch.func import grad, jvp, vjp
+from torch.func import grad, vjp
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -84,8 +84,8 @@ def _ggn_product(
         return objective.losses_of(at, batch).sum()
 
     there, pull, *_ = vjp(outputs, parameters)
-    moved = jvp(outputs, (parameters,), (tangent,))[1]
-    curved = jvp(grad(loss), (there,), (moved,))[1]
+    moved = objective.forward(outputs, parameters, tangent)
+    curved = objective.forward(grad(loss), there, moved)
     product: dict[str, Tensor] = pull(curved)[0]
     return product
 
@@ -98,5 +98,5 @@ def _hessian_product(
     def loss(at: Mapping[str, Tensor]) -> Tensor:
         return objective.losses(at, batch).sum()
 
-    product: dict[str, Tensor] = jvp(grad(loss), (parameters,), (tangent,))[1]
+    product: dict[str, Tensor] = objective.forward(grad(loss), parameters, tangent)
     return product

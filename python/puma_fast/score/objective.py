@@ -6,51 +6,26 @@ goes through here: it is called functionally, in eval mode, and left exactly as 
 
 from __future__ import annotations
 
-import copy
-import inspect
-import warnings
 from collections.abc import Mapping
-from contextlib import ExitStack, contextmanager
-from functools import partial
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, grad, jvp
-from torch.nn import functional
-from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.func import functional_call, grad
 
 from puma_fast.data import unchanged_randomness
+from puma_fast.score.forward import Forward, differentiable_kernels, load_rules
+from puma_fast.score.losses import per_sample
 from puma_fast.score.parameters import Layout, select_parameters
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from puma_fast.data import Samples
-
-    Loss = str | nn.Module | Callable[..., Tensor]
-    """A name in torch.nn.functional, a torch loss function or module, or a function giving (B,) losses."""
-
-LOSSES = (
-    "binary_cross_entropy",
-    "binary_cross_entropy_with_logits",
-    "cross_entropy",
-    "huber_loss",
-    "l1_loss",
-    "mse_loss",
-    "nll_loss",
-    "poisson_nll_loss",
-    "smooth_l1_loss",
-)
-"""Losses known by their name in torch.nn.functional."""
+    from puma_fast.score.losses import Loss
 
 _TARGET_KEYS = ("labels", "label", "y")
-
-_ELEMENTWISE = ("bce", "binary", "huber", "kldiv", "l1", "mse", "poisson", "smooth", "softmargin")
-"""How the names of those torch losses begin that compare outputs and targets element by element."""
-
-IGNORED = -100
-"""Target of a position that carries no loss, torch's own default."""
 
 
 class Objective:
@@ -104,7 +79,8 @@ class Objective:
         self._forward = forward or _default_forward
         self._targets = targets or _default_targets
         self._whole = objective
-        self.loss_name, self._loss = _per_sample(loss)
+        self.forward = Forward()
+        self.loss_name, self._loss = per_sample(loss)
 
     @property
     def has_outputs(self) -> bool:
@@ -170,7 +146,7 @@ class Objective:
         No per-sample gradient is formed; the cost is about that of two forward passes.
         """
         tangent = self.layout.split(direction)
-        moved: Tensor = jvp(lambda at: self.losses(at, batch), (self.parameters,), (tangent,))[1]
+        moved: Tensor = self.forward(lambda at: self.losses(at, batch), self.parameters, tangent)
         return moved
 
     @contextmanager
@@ -179,7 +155,7 @@ class Objective:
         modes = [(module, module.training) for module in self.model.modules()]
         try:
             # The user may call from under inference_mode, where nothing can be differentiated.
-            with torch.inference_mode(False), unchanged_randomness(), _differentiable_kernels(self.model):
+            with torch.inference_mode(False), unchanged_randomness(), differentiable_kernels(self.model):
                 self.model.eval()
                 yield
         finally:
@@ -225,7 +201,7 @@ class Objective:
         -----
         What the model or the loss raises passes through, with a note of what they were given.
         """
-        _load_forward_mode()
+        load_rules()
         try:
             losses, moved = self._tried(batch)
             again = self.losses(self.parameters, batch)
@@ -235,7 +211,7 @@ class Objective:
             error.add_note(
                 f"Raised on a batch of the first {count} samples: {_described(batch)}; the edited parameters "
                 f"are {', '.join(sorted(kinds))} on {self.device}. forward= and targets= say how a batch is "
-                "used, loss= what is made of it; all must have forward- and reverse-mode derivatives in torch"
+                "used, loss= what is made of it; all must be differentiable in torch, twice"
             )
             raise
         if losses.shape != (count,):
@@ -271,22 +247,6 @@ class Objective:
         return losses.detach(), any(gradient is not None for gradient in moved)
 
 
-@contextmanager
-def _differentiable_kernels(model: nn.Module) -> Iterator[None]:
-    """Keep torch from its fused kernels that lack a forward-mode derivative (attention, recurrent layers)."""
-    fast = torch.backends.mha.get_fastpath_enabled()
-    with ExitStack() as stack:
-        stack.enter_context(sdpa_kernel(SDPBackend.MATH))
-        if any(isinstance(module, nn.RNNBase) for module in model.modules()):
-            backends: tuple[Any, ...] = (torch.backends.mkldnn, torch.backends.cudnn)
-            for backend in backends:
-                stack.callback(setattr, backend, "enabled", backend.enabled)
-                backend.enabled = False
-        stack.callback(torch.backends.mha.set_fastpath_enabled, fast)
-        torch.backends.mha.set_fastpath_enabled(False)
-        yield
-
-
 def _described(batch: Any) -> str:
     """Say of what types and shapes a nested batch is."""
     if isinstance(batch, Tensor):
@@ -296,14 +256,6 @@ def _described(batch: Any) -> str:
     if isinstance(batch, (tuple, list)):
         return "(" + ", ".join(map(_described, batch)) + ")"
     return type(batch).__name__
-
-
-def _load_forward_mode() -> None:
-    """Let torch load its forward-mode rules, which it does on first use, warning of its own old code."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*torch.jit.*is deprecated", category=FutureWarning)
-        warnings.filterwarnings("ignore", message=".*torch.jit.*is deprecated", category=DeprecationWarning)
-        jvp(torch.sin, (torch.zeros(1),), (torch.zeros(1),))
 
 
 class _Bound(nn.Module):
@@ -352,73 +304,6 @@ def _default_forward(model: nn.Module, batch: Any) -> Any:
     else:
         outputs = model(batch[0] if isinstance(batch, (tuple, list)) else batch)
     return getattr(outputs, "logits", outputs)
-
-
-def _per_sample(loss: Loss) -> tuple[str, Callable[[Any, Any], Tensor]]:
-    """Turn whatever `loss` is into a function giving (B,), with a name for reports."""
-    reduce = "sum"
-    if isinstance(loss, str):
-        if loss not in LOSSES:
-            msg = f"loss: {loss!r} is not known; use one of {', '.join(LOSSES)}, or a function"
-            raise ValueError(msg)
-        name, function, has_reduction = loss, getattr(functional, loss), True
-        reduce = "mean"
-    elif isinstance(loss, nn.Module) and hasattr(loss, "reduction"):
-        name, reduce = type(loss).__name__, str(loss.reduction)
-        function, has_reduction = copy.copy(loss), False
-        function.reduction = "none"  # type: ignore[assignment]
-    elif callable(loss):
-        named: Any = loss
-        while isinstance(named, partial):
-            named = named.func
-        name = getattr(named, "__name__", type(named).__name__)
-        function, has_reduction = loss, _takes_reduction(loss)
-        reduce = "mean" if has_reduction else "sum"
-    else:
-        msg = f"loss must be a name, a torch loss or a function, got {type(loss).__name__}"
-        raise TypeError(msg)
-    switched_off = {"reduction": "none"} if has_reduction else {}
-    per_token = name in {"cross_entropy", "nll_loss", "CrossEntropyLoss", "NLLLoss"} or reduce == "sum"
-    elementwise = name.lower().replace("_", "").startswith(_ELEMENTWISE)
-
-    def losses(outputs: Any, targets: Any) -> Tensor:
-        shapes = tuple(tuple(each.shape) for each in (outputs, targets) if isinstance(each, Tensor))
-        if elementwise and len(set(shapes)) > 1:
-            raise ValueError(_misfit(name, *shapes))
-        values = function(outputs, targets, **switched_off)
-        if not isinstance(values, Tensor) or values.ndim == 0:
-            msg = (
-                f"loss {name!r} gives one number for the whole batch; it must give one per sample, (B,): "
-                "drop its final mean, or use a torch loss, whose reduction is switched off for you"
-            )
-            raise ValueError(msg)
-        if values.ndim == 1:
-            return values
-        if isinstance(targets, Tensor):
-            # Of other shapes only losses of class probabilities are in order, which have a dimension less
-            # than their targets; (B, 1) outputs beside (B,) targets have been broadcast to (B, B).
-            if len(shapes) == 2 and values.shape != targets.shape and values.ndim >= targets.ndim:
-                raise ValueError(_misfit(name, *shapes))
-            if per_token and values.shape == targets.shape and not targets.is_floating_point():
-                values = values.masked_fill(targets == IGNORED, 0.0)
-        values = values.flatten(1)
-        return values.sum(1) if per_token else values.mean(1)
-
-    return name, losses
-
-
-def _misfit(name: str, outputs: tuple[int, ...], targets: tuple[int, ...]) -> str:
-    return (
-        f"loss {name!r} compares outputs of shape {outputs} with targets of shape {targets}; make them "
-        "equal, e.g. forward=lambda model, batch: model(batch[0]).squeeze(-1)"
-    )
-
-
-def _takes_reduction(loss: Callable[..., Any]) -> bool:
-    try:
-        return "reduction" in inspect.signature(loss).parameters
-    except (TypeError, ValueError):
-        return False
 
 
 def _checked_whole(losses: Any) -> Tensor:

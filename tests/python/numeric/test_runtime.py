@@ -31,6 +31,10 @@ CALLS = {
     "argsort": lambda x, **options: pf.argsort(x.ravel(), **options),
     "prune": lambda x, **options: prune(x.ravel(), ratio=0.3, labels=LABELS, **options),
     "kmeans": clusters,
+    "solve_weights": lambda x, **options: pf.solve_weights(x.ravel(), target=40.0, **options),
+    "solve_weights, 10 criteria": lambda x, **options: pf.solve_weights(
+        x.reshape(-1, 10), target=np.arange(10.0), **options
+    ),
 }
 every_call = pytest.mark.parametrize("call", CALLS.values(), ids=CALLS.keys())
 

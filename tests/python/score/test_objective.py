@@ -14,7 +14,8 @@ from torch.nn import functional
 from torch.utils.data import TensorDataset
 
 import puma_fast as pf
-from puma_fast.score.objective import LOSSES, Objective, unwrapped
+from puma_fast.score.losses import LOSSES
+from puma_fast.score.objective import Objective, unwrapped
 from puma_fast.score.parameters import select_parameters
 
 N = 12

@@ -1,0 +1,91 @@
+"""Directional derivatives of functions of the parameters, whatever operators they are made of.
+
+Forward mode gives them at the cost of about one more evaluation. Some of torch's operators (fused
+distances, sparse products) have no forward rule; then two reverse passes give the same
+numbers: f'(θ)·t is the gradient of u ↦ (f'(θ)ᵀu)ᵀt, which is linear in u.
+"""
+
+from __future__ import annotations
+
+import re
+import warnings
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+from torch.func import jvp, vjp
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from puma_fast.data import map_tensors
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+_MISSING = re.compile(r"forward AD with (?:aten::)?(\S+)")
+
+
+class Forward:
+    """Forward derivatives that fall back to double reverse mode, and say so once.
+
+    Attributes
+    ----------
+    missing : str or None
+        The first operator seen without a forward rule; from then on reverse mode is used throughout.
+    """
+
+    def __init__(self) -> None:
+        self.missing: str | None = None
+
+    def __call__(self, function: Callable[[Any], Any], at: Any, along: Any) -> Any:
+        """Give the derivative of `function` at `at` in the direction `along`."""
+        if self.missing is not None:
+            return _double_reverse(function, at, along)
+        try:
+            return jvp(function, (at,), (along,))[1]
+        except NotImplementedError as error:
+            operator = _MISSING.search(str(error))
+            if operator is None:
+                raise
+            try:
+                derivative = _double_reverse(function, at, along)
+            except (NotImplementedError, RuntimeError):
+                # Not twice differentiable either: the operator named first is the one to replace.
+                raise error from None
+        self.missing = operator[1]
+        warnings.warn(
+            f"torch has no forward-mode derivative of {self.missing}; two reverse passes are used in its "
+            "place, which give the same numbers in about twice the time",
+            stacklevel=2,
+        )
+        return derivative
+
+
+def _double_reverse(function: Callable[[Any], Any], at: Any, along: Any) -> Any:
+    there, pull, *_ = vjp(function, at)
+    linear = vjp(lambda u: pull(u)[0], map_tensors(torch.zeros_like, there))
+    return linear[1](along)[0]
+
+
+@contextmanager
+def differentiable_kernels(model: nn.Module) -> Iterator[None]:
+    """Keep torch from its fused kernels that lack a forward-mode derivative (attention, recurrent layers)."""
+    fast = torch.backends.mha.get_fastpath_enabled()
+    with ExitStack() as stack:
+        stack.enter_context(sdpa_kernel(SDPBackend.MATH))
+        if any(isinstance(module, nn.RNNBase) for module in model.modules()):
+            backends: tuple[Any, ...] = (torch.backends.mkldnn, torch.backends.cudnn)
+            for backend in backends:
+                stack.callback(setattr, backend, "enabled", backend.enabled)
+                backend.enabled = False
+        stack.callback(torch.backends.mha.set_fastpath_enabled, fast)
+        torch.backends.mha.set_fastpath_enabled(False)
+        yield
+
+
+def load_rules() -> None:
+    """Let torch load its forward-mode rules, which it does on first use, warning of its own old code."""
+    with warnings.catch_warnings():
+        for category in (FutureWarning, DeprecationWarning):
+            warnings.filterwarnings("ignore", message=".*torch.jit.*is deprecated", category=category)
+        jvp(torch.sin, (torch.zeros(1),), (torch.zeros(1),))

@@ -1,0 +1,103 @@
+"""Whatever a user calls the loss, as one function of outputs and targets that gives one number per sample."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Loss = str | nn.Module | Callable[..., Tensor]
+    """A name in torch.nn.functional, a torch loss function or module, or a function giving (B,) losses."""
+
+LOSSES = (
+    "binary_cross_entropy",
+    "binary_cross_entropy_with_logits",
+    "cross_entropy",
+    "huber_loss",
+    "l1_loss",
+    "mse_loss",
+    "nll_loss",
+    "poisson_nll_loss",
+    "smooth_l1_loss",
+)
+"""Losses known by their name in torch.nn.functional."""
+
+_ELEMENTWISE = ("bce", "binary", "huber", "kldiv", "l1", "mse", "poisson", "smooth", "softmargin")
+"""How the names of those torch losses begin that compare outputs and targets element by element."""
+
+IGNORED = -100
+"""Target of a position that carries no loss, torch's own default."""
+
+
+def per_sample(loss: Loss) -> tuple[str, Callable[[Any, Any], Tensor]]:
+    """Turn whatever `loss` is into a function giving (B,), with a name for reports."""
+    reduce = "sum"
+    if isinstance(loss, str):
+        if loss not in LOSSES:
+            msg = f"loss: {loss!r} is not known; use one of {', '.join(LOSSES)}, or a function"
+            raise ValueError(msg)
+        name, function, has_reduction = loss, getattr(functional, loss), True
+        reduce = "mean"
+    elif isinstance(loss, nn.Module) and hasattr(loss, "reduction"):
+        name, reduce = type(loss).__name__, str(loss.reduction)
+        function, has_reduction = copy.copy(loss), False
+        function.reduction = "none"  # type: ignore[assignment]
+    elif callable(loss):
+        named: Any = loss
+        while isinstance(named, partial):
+            named = named.func
+        name = getattr(named, "__name__", type(named).__name__)
+        function, has_reduction = loss, _takes_reduction(loss)
+        reduce = "mean" if has_reduction else "sum"
+    else:
+        msg = f"loss must be a name, a torch loss or a function, got {type(loss).__name__}"
+        raise TypeError(msg)
+    switched_off = {"reduction": "none"} if has_reduction else {}
+    per_token = name in {"cross_entropy", "nll_loss", "CrossEntropyLoss", "NLLLoss"} or reduce == "sum"
+    elementwise = name.lower().replace("_", "").startswith(_ELEMENTWISE)
+
+    def losses(outputs: Any, targets: Any) -> Tensor:
+        shapes = tuple(tuple(each.shape) for each in (outputs, targets) if isinstance(each, Tensor))
+        if elementwise and len(set(shapes)) > 1:
+            raise ValueError(_misfit(name, *shapes))
+        values = function(outputs, targets, **switched_off)
+        if not isinstance(values, Tensor) or values.ndim == 0:
+            msg = (
+                f"loss {name!r} gives one number for the whole batch; it must give one per sample, (B,): "
+                "drop its final mean, or use a torch loss, whose reduction is switched off for you"
+            )
+            raise ValueError(msg)
+        if values.ndim == 1:
+            return values
+        if isinstance(targets, Tensor):
+            # Of other shapes only losses of class probabilities are in order, which have a dimension less
+            # than their targets; (B, 1) outputs beside (B,) targets have been broadcast to (B, B).
+            if len(shapes) == 2 and values.shape != targets.shape and values.ndim >= targets.ndim:
+                raise ValueError(_misfit(name, *shapes))
+            if per_token and values.shape == targets.shape and not targets.is_floating_point():
+                values = values.masked_fill(targets == IGNORED, 0.0)
+        values = values.flatten(1)
+        return values.sum(1) if per_token else values.mean(1)
+
+    return name, losses
+
+
+def _misfit(name: str, outputs: tuple[int, ...], targets: tuple[int, ...]) -> str:
+    return (
+        f"loss {name!r} compares outputs of shape {outputs} with targets of shape {targets}; make them "
+        "equal, e.g. forward=lambda model, batch: model(batch[0]).squeeze(-1)"
+    )
+
+
+def _takes_reduction(loss: Callable[..., Any]) -> bool:
+    try:
+        return "reduction" in inspect.signature(loss).parameters
+    except (TypeError, ValueError):
+        return False
