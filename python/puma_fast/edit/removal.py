@@ -11,7 +11,7 @@ from __future__ import annotations
 import copy
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
@@ -100,6 +100,8 @@ class Removal:
         How the curvature solves ended, by stage.
     seconds : dict of str to float
         Seconds per stage.
+    settings : dict
+        What else was asked for (loss, weight decay, curvature, solver …), in plain numbers and words.
     direction, plain : Direction
         d = Φ_mk − Φ_up, and Φ_mk alone, the removal without reweighting.
     """
@@ -116,6 +118,7 @@ class Removal:
     damping: Damping
     solves: Mapping[str, Solve]
     seconds: Mapping[str, float]
+    settings: Mapping[str, Any]
     direction: Direction
     plain: Direction
     _objective: Objective = field(repr=False)
@@ -260,6 +263,7 @@ def remove(
         damping=influence.damping,
         solves=solves,
         seconds=dict(stages),
+        settings=influence.settings | {"seed": seed, "max_change": max_change},
         direction=direction,
         plain=plain,
         _objective=influence.objective,
