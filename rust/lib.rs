@@ -15,6 +15,7 @@
 pub mod error;
 pub mod float;
 pub mod par;
+pub mod reweight;
 pub mod simd;
 pub mod vecmath;
 

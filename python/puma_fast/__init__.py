@@ -17,6 +17,8 @@ from puma_fast._core import __version__
 # The type checkers' copy of this table is __init__.pyi.
 _HOME = {
     "Puma": "puma_fast.puma",
+    "WeightsInfo": "puma_fast.numeric.reweight",
+    "solve_weights": "puma_fast.numeric.reweight",
 }
 
 _EXTRA = {

@@ -4,6 +4,7 @@
 mod arrays;
 mod door;
 mod errors;
+mod reweight;
 
 use pyo3::prelude::*;
 
@@ -11,6 +12,8 @@ use pyo3::prelude::*;
 #[pymodule(gil_used = false)]
 mod _core {
     use super::PyModuleMethods;
+    #[pymodule_export]
+    use super::reweight::solve_weights;
 
     #[pymodule_init]
     fn init(module: &super::Bound<'_, super::PyModule>) -> super::PyResult<()> {

@@ -1,1 +1,3 @@
 //! Tests by promise, one module per capability.
+
+mod reweight;

@@ -237,9 +237,10 @@ def remove(
     weights, reweighting = np.zeros(len(up_positions)), None
     if up is not None:
         with stages("reweighting"):
-            weights, reweighting = solve_weights(
+            solved, reweighting = solve_weights(
                 psi_up, target=b, l1=l1, l2=l2, n_threads=n_threads, return_info=True
             )
+            weights = solved.astype(np.float64, copy=False)
     with stages("gradient sums"):
         towards = influence.gradient_sum(marked, np.ones(len(marked)))
         back = influence.gradient_sum(up_positions, weights)

@@ -25,15 +25,15 @@ def puma_of(convex, **arguments):
 
 def network():
     torch.manual_seed(1)
-    return nn.Sequential(nn.Linear(4, 3), nn.Tanh(), nn.Linear(3, 3)).double()
+    return nn.Sequential(nn.Linear(4, 2), nn.Tanh(), nn.Linear(2, 3)).double()
 
 
-@pytest.mark.parametrize("up", ["rest", 20, [0, 1, 2, 16, 38], None])
+@pytest.mark.parametrize("up", ["rest", 8, [0, 1, 2, 9, 14], None])
 @pytest.mark.parametrize("decay", [0.0, 0.02])
-@pytest.mark.parametrize("batch_size", [1, 7, 16, 40])
+@pytest.mark.parametrize("batch_size", [1, 7, 16])
 def test_the_identity_holds(batch_size, decay, up):
     """η∇Cᵀd = η(b − Ψᵀλ), by two roads, on a model that is neither convex nor converged."""
-    convex = problem(n=40)
+    convex = problem(n=16)
     puma = pf.Puma(
         network(),
         convex.data,
@@ -42,7 +42,7 @@ def test_the_identity_holds(batch_size, decay, up):
         batch_size=batch_size,
         tol=1e-12,
     )
-    removal = puma.remove([3, 30, 31], eta=0.01, up=up)
+    removal = puma.remove([3, 11, 12], eta=0.01, up=up)
     predicted = removal.predicted
     assert predicted.by_patch == pytest.approx(predicted.by_scores, rel=1e-8)
     assert removal.b != 0

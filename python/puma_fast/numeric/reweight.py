@@ -1,0 +1,264 @@
+"""Reweighting: weights on the remaining samples that make up for the removal of the marked ones."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, Literal, overload
+
+import numpy as np
+
+from puma_fast import _core
+from puma_fast.numeric.arrays import as_array, as_floats
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+    from puma_fast.numeric.arrays import FloatArray
+
+
+@dataclass(frozen=True, eq=False)
+class WeightsInfo:
+    """What is known about the weights that :func:`solve_weights` returned.
+
+    All figures are those of the weights as returned, rounded to their dtype.
+
+    Attributes
+    ----------
+    status : str
+        ``"solved"``: to rounding for one criterion, to `tol` for several.
+        ``"max_iter"``: the steps allowed were not enough; the best weights found, with their gap.
+        ``"stalled"``: rounding stopped progress above `tol`; the best weights found, with their gap.
+        ``"empty"``: no sample to weigh. ``"no_effect"``: every ψ is zero, so no weight changes anything.
+        ``"infeasible"``: no weights in the box meet `max_residual`; those that come nearest, see `reach`.
+    objective : float
+        ‖Ψᵀλ − b‖² + l1·‖λ‖₁ + l2·‖λ‖².
+    gap : float
+        The duality gap: `objective` is at most this much above the optimum. Same units as `objective`.
+        With l1 = l2 = 0 and an infinite bound it speaks of the weights of at most twice the 1-norm.
+        Infinite where the status is ``"infeasible"``.
+    residual : ndarray, shape (k,), float64
+        Ψᵀλ − b; k = 1 for a one-dimensional `psi_up`.
+    l1, l2 : float
+        The prices used.
+    l1_max : float
+        ‖2Ψb‖_∞: from this `l1` on all weights are 0 (in a box that allows 0).
+    l1_norm : float
+        ‖λ‖₁.
+    nnz : int
+        How many weights are not zero.
+    iterations : int
+        Passes over the data (one criterion) or Newton steps (several).
+    unique : bool
+        No other weights are as good. False where that could not be shown, which takes ``l2 = 0``.
+    reach : tuple of float or None
+        The smallest and largest Ψᵀλ within the box, where the status is ``"infeasible"``.
+
+    Examples
+    --------
+    >>> import puma_fast as pf
+    >>> _, info = pf.solve_weights([3.0, -4.0], target=25.0, l1=0.0, l2=25.0, return_info=True)
+    >>> info.status, info.objective, info.gap
+    ('solved', 312.5, 0.0)
+    """
+
+    status: str
+    objective: float
+    gap: float
+    residual: NDArray[np.float64]
+    l1: float
+    l2: float
+    l1_max: float
+    l1_norm: float
+    nnz: int
+    iterations: int
+    unique: bool
+    reach: tuple[float, float] | None
+
+    @property
+    def error_bound(self) -> float:
+        """Upper bound of ‖λ − λ*‖₂, √(gap / l2); infinite where l2 is 0."""
+        return math.sqrt(self.gap / self.l2) if self.l2 > 0 else math.inf
+
+    def __str__(self) -> str:
+        """Print one figure a line."""
+        rows = [(field.name, getattr(self, field.name)) for field in fields(self)]
+        rows.insert(3, ("error_bound", self.error_bound))
+        shown = ((name, f"{v:.6g}" if isinstance(v, float) else v) for name, v in rows if v is not None)
+        return "\n".join(f"{name:<12}{value}" for name, value in shown)
+
+
+@overload
+def solve_weights(
+    psi_up: ArrayLike,
+    psi_mk: ArrayLike | None = ...,
+    *,
+    target: ArrayLike | None = ...,
+    l1: float | None = ...,
+    l2: float | None = ...,
+    lower: ArrayLike | None = ...,
+    upper: ArrayLike | None = ...,
+    max_residual: float | None = ...,
+    tol: float = ...,
+    max_iter: int = ...,
+    n_threads: int | None = ...,
+    return_info: Literal[False] = ...,
+) -> FloatArray: ...
+@overload
+def solve_weights(
+    psi_up: ArrayLike,
+    psi_mk: ArrayLike | None = ...,
+    *,
+    target: ArrayLike | None = ...,
+    l1: float | None = ...,
+    l2: float | None = ...,
+    lower: ArrayLike | None = ...,
+    upper: ArrayLike | None = ...,
+    max_residual: float | None = ...,
+    tol: float = ...,
+    max_iter: int = ...,
+    n_threads: int | None = ...,
+    return_info: Literal[True],
+) -> tuple[FloatArray, WeightsInfo]: ...
+def solve_weights(
+    psi_up: ArrayLike,
+    psi_mk: ArrayLike | None = None,
+    *,
+    target: ArrayLike | None = None,
+    l1: float | None = None,
+    l2: float | None = None,
+    lower: ArrayLike | None = None,
+    upper: ArrayLike | None = None,
+    max_residual: float | None = None,
+    tol: float = 1e-14,
+    max_iter: int = 1000,
+    n_threads: int | None = None,
+    return_info: bool = False,
+) -> FloatArray | tuple[FloatArray, WeightsInfo]:
+    r"""Weigh the remaining samples so that together they have the effect of the marked ones.
+
+    .. math::
+        \lambda^* = \arg\min_{lower \le \lambda \le upper}
+        \|\Psi^T\lambda - b\|_2^2 + l_1\|\lambda\|_1 + l_2\|\lambda\|_2^2
+
+    where row j of Ψ is the influence of sample j and b is the sum of the marked samples' influences,
+    or `target`. λ_j = 0 leaves sample j as it is; the sign convention is that of the influences.
+
+    Parameters
+    ----------
+    psi_up : array_like, shape (n,) or (n, k)
+        Influences of the n samples to weigh, on one or k criteria. float32 and float64 are read in
+        place where they are C-contiguous; anything else is copied once.
+    psi_mk : array_like, shape (m,) or (m, k), optional
+        Influences of the m marked samples. Give this or `target`.
+    target : float or array_like, shape (k,), optional
+        The effect b wanted, given outright.
+    l1, l2 : float, optional
+        Prices of ‖λ‖₁ and ‖λ‖², absolute. Left out, `l1` is 0.05 of the price from which all weights
+        are zero, ‖2Ψb‖_∞, and `l2` is 1e-3·‖Ψ‖_F²/k. ``l1=inf`` leaves every weight at rest.
+    lower, upper : float or array_like, shape (n,), optional
+        The box, rounded to the dtype of `psi_up`; it need not contain 0. Left out: unbounded.
+    max_residual : float, optional
+        Largest abs(Ψᵀλ − b) allowed; for a single criterion.
+    tol : float, default 1e-14
+        For k > 1: solved once the duality gap is at most ``tol * (b @ b)``. The answer for a single
+        criterion is exact to rounding.
+    max_iter : int, default 1000
+        For k > 1: Newton steps allowed.
+    n_threads : int, optional
+        Threads; by default ``RAYON_NUM_THREADS``, else all that this process may use. The result does
+        not depend on it.
+    return_info : bool, default False
+        Also return a :class:`WeightsInfo`.
+
+    Returns
+    -------
+    weights : ndarray, shape (n,)
+        λ*, in the dtype of `psi_up` (float64 where that is neither float32 nor float64), computed in
+        float64 and more. Ties share alike. Where the optimum is not unique (``l2 = 0``, one criterion)
+        the weights are the limit for l2 → 0.
+    info : WeightsInfo
+        With ``return_info=True``: status, certificate and the prices used.
+
+    Raises
+    ------
+    ValueError
+        Not exactly one of `psi_mk` and `target`; shapes that do not fit; a NaN or an infinity in the
+        data; a negative price; ``lower > upper``; `max_residual` with several criteria.
+    TypeError
+        Not real numbers, or a tensor that is not on the CPU.
+
+    Notes
+    -----
+    This is Eq. 10 of PUMA [1]_. For one criterion it is a continuous quadratic knapsack and is solved
+    exactly in a few passes; for several, Newton's method runs on the k-dimensional dual. Either way
+    ``info.gap`` is computed from the weights returned, whatever the solver believes, and
+    ``info.error_bound`` follows from it.
+
+    References
+    ----------
+    .. [1] Wu, Hashemi, Srinivasa: "PUMA: Performance Unchanged Model Augmentation for Training Data
+       Removal", AAAI 2022, Eq. 10.
+
+    Examples
+    --------
+    >>> import puma_fast as pf
+    >>> pf.solve_weights([3.0, -4.0], [20.0, 6.0], l1=0.0, l2=1.0)
+    array([ 3., -4.])
+    >>> box = {"lower": -0.5, "upper": 0.5}
+    >>> w, info = pf.solve_weights([2.0, -1.0], target=4.0, l1=2.0, l2=0.5, **box, return_info=True)
+    >>> w
+    array([ 0.5, -0.5])
+    >>> info.status, float(info.objective)
+    ('solved', 8.5)
+    """
+    if (psi_mk is None) == (target is None):
+        given = "both" if target is not None else "neither"
+        msg = f"pass exactly one of psi_mk (the marked samples' influences) and target (b); got {given}"
+        raise ValueError(msg)
+    psi = as_floats("psi_up", psi_up, ndim=(1, 2))
+    weights, facts = _core.solve_weights(
+        psi,
+        None if psi_mk is None else _marked(psi_mk, psi),
+        None if target is None else _target(target, psi),
+        _bound("lower", lower, -np.inf, psi),
+        _bound("upper", upper, np.inf, psi),
+        l1,
+        l2,
+        max_residual,
+        tol,
+        max_iter,
+        n_threads,
+    )
+    return (weights, WeightsInfo(**facts)) if return_info else weights
+
+
+def _marked(psi_mk: ArrayLike, psi: FloatArray) -> FloatArray:
+    rows = as_floats("psi_mk", psi_mk, ndim=psi.ndim)
+    if rows.shape[1:] != psi.shape[1:]:
+        msg = (
+            f"psi_mk must have as many columns (criteria) as psi_up, got shapes {rows.shape} and {psi.shape}"
+        )
+        raise ValueError(msg)
+    return rows
+
+
+def _target(target: ArrayLike, psi: FloatArray) -> NDArray[np.float64]:
+    values = as_floats("target", target, ndim=(0, 1))
+    if values.shape != psi.shape[1:]:
+        wanted = "a number" if psi.ndim == 1 else f"of shape ({psi.shape[1]},), one value for each criterion"
+        msg = f"target must be {wanted} for psi_up of shape {psi.shape}, got shape {values.shape}"
+        raise ValueError(msg)
+    return np.atleast_1d(values).astype(np.float64)
+
+
+def _bound(name: str, value: Any, absent: float, psi: FloatArray) -> FloatArray:
+    bound = as_floats(name, absent if value is None else as_array(name, value), ndim=(0, 1))
+    if bound.ndim == 1 and bound.shape[0] != psi.shape[0]:
+        msg = (
+            f"{name} must be a number or have one value for each of the {psi.shape[0]} rows of psi_up, "
+            f"got {bound.shape[0]}"
+        )
+        raise ValueError(msg)
+    with np.errstate(over="ignore"):
+        return as_floats(name, bound.astype(psi.dtype, copy=False), ndim=bound.ndim)

@@ -1,0 +1,219 @@
+//! The duality gap of given weights λ at a given dual point z, whoever found them.
+//!
+//! P(λ) − D(z) = ‖r + z/2‖² + Σ_j [g_j(λ_j) + g_j*(v_j) − v_jλ_j],   r = Ψᵀλ − b,  v = Ψz
+//!
+//! is a sum of terms that are never negative (Fenchel–Young), each formed here without cancellation, so
+//! a gap far below the rounding of P and D themselves is told as it is. Weights are judged as returned,
+//! rounded to their type.
+//!
+//! Where l2 is zero (or too small to help) and a bound is infinite, g_j*(v_j) is infinite as soon as
+//! |v_j| exceeds l1 by a rounding error. But an optimum has l1‖λ‖₁ ≤ P(λ) =: l1·B, so the problem may be
+//! restricted to ‖λ‖₁ ≤ B without changing it, and those terms together become
+//! Σ(g_j(λ_j) − v_jλ_j) + B·max(|v_j| − l1)₊. The smaller of both bounds is reported.
+
+use super::problem::Problem;
+use crate::error::Result;
+use crate::float::Float;
+use crate::par::{CHUNK, Context};
+use crate::simd::dispatch;
+use crate::vecmath::Dd;
+
+/// What the weights achieve, in the units of [`Problem`] (weights have no units).
+pub(super) struct Certificate {
+    pub(super) residual: Vec<Dd>,
+    pub(super) objective: f64,
+    pub(super) gap: f64,
+    pub(super) l1_norm: f64,
+    pub(super) nonzero: usize,
+}
+
+/// The sums of one pass over the rows.
+struct Sums {
+    effect: Vec<Dd>,
+    l1_norm: f64,
+    squares: f64,
+    nonzero: usize,
+    /// Σ of the Fenchel–Young terms with l2 as it is.
+    terms: f64,
+    /// The same without l2 in g*, where that is finite, and Σ(g − vλ) where it is not …
+    bounded_terms: f64,
+    /// … with the largest |v_j| − l1 among the latter.
+    excess: f64,
+}
+
+pub(super) fn certify<T: Float, W: Float>(
+    context: &Context<'_>,
+    problem: &Problem<'_, T>,
+    weights: &[W],
+    price: &[Dd],
+) -> Result<Certificate> {
+    let k = problem.k;
+    let parts = context.map_chunks(problem.n, (CHUNK / k).max(1), |range| {
+        dispatch(
+            #[inline(always)]
+            || {
+                let mut sums = Sums::new(k);
+                for j in range {
+                    sums.add(problem, j, weights[j].to_f64(), problem.dot(j, price));
+                }
+                sums
+            },
+        )
+    })?;
+    let total = parts.into_iter().fold(Sums::new(k), Sums::joined);
+    let residual: Vec<Dd> = total.effect.iter().zip(&problem.b).map(|(&effect, &b)| effect - b).collect();
+    let priced = if total.l1_norm == 0.0 { 0.0 } else { problem.l1 * total.l1_norm };
+    let objective =
+        residual.iter().map(|r| r.value().powi(2)).sum::<f64>() + priced + problem.l2 * total.squares;
+    let misfit = if price[0].value().abs() <= 2.0 * problem.max_residual {
+        let half = Dd::new(0.5);
+        residual.iter().zip(price).map(|(&r, &z)| (r + z * half).value().powi(2)).sum()
+    } else {
+        binding_misfit(residual[0], price[0], problem.max_residual)
+    };
+    let radius = if problem.l1 > 0.0 { objective / problem.l1 } else { 2.0 * total.l1_norm };
+    let bounded = if total.excess > 0.0 { radius * total.excess } else { 0.0 } + total.bounded_terms;
+    Ok(Certificate {
+        residual,
+        objective,
+        gap: misfit + total.terms.min(bounded).max(0.0),
+        l1_norm: total.l1_norm,
+        nonzero: total.nonzero,
+    })
+}
+
+/// p(r) + p*(−z) + zr of p(r) = r² on |r| ≤ limit, where |z| > 2·limit: 0 at r = −limit·sign z.
+fn binding_misfit(r: Dd, z: Dd, limit: f64) -> f64 {
+    let (against, size) = if z.hi > 0.0 { (-r, z) } else { (r, -z) };
+    let room = Dd::new(limit) - against;
+    (room * (size - Dd::new(limit) - against)).value().abs()
+}
+
+impl Sums {
+    fn new(k: usize) -> Self {
+        Self {
+            effect: vec![Dd::default(); k],
+            l1_norm: 0.0,
+            squares: 0.0,
+            nonzero: 0,
+            terms: 0.0,
+            bounded_terms: 0.0,
+            excess: 0.0,
+        }
+    }
+
+    fn joined(mut self, other: Self) -> Self {
+        for (mine, theirs) in self.effect.iter_mut().zip(other.effect) {
+            *mine = *mine + theirs;
+        }
+        self.l1_norm += other.l1_norm;
+        self.squares += other.squares;
+        self.nonzero += other.nonzero;
+        self.terms += other.terms;
+        self.bounded_terms += other.bounded_terms;
+        self.excess = self.excess.max(other.excess);
+        self
+    }
+
+    #[inline(always)]
+    fn add<T: Float>(&mut self, problem: &Problem<'_, T>, j: usize, weight: f64, v: Dd) {
+        if weight != 0.0 {
+            for (sum, x) in self.effect.iter_mut().zip(problem.row(j)) {
+                let product = Dd::two_product(x, weight);
+                let total = Dd::two_sum(sum.hi, product.hi);
+                *sum = Dd { hi: total.hi, lo: sum.lo + (total.lo + product.lo) };
+            }
+            self.l1_norm += weight.abs();
+            self.squares += weight * weight;
+            self.nonzero += 1;
+        }
+        let (l1, l2) = (problem.l1, problem.l2);
+        // soft(v, l1), the part of v that l1 does not take.
+        let pull = (v.hi.abs() - l1) + v.lo * v.hi.signum();
+        if pull <= 0.0 {
+            let best = problem.resting(j);
+            let term = fenchel(l1, l2, weight, best, v);
+            self.terms += term;
+            self.bounded_terms += term;
+            return;
+        }
+        let ideal = (pull / (2.0 * l2)).copysign(v.hi);
+        let best = problem.clip(j, ideal);
+        self.terms += if best.is_infinite() {
+            f64::INFINITY
+        } else if best == ideal && weight * v.hi >= 0.0 {
+            // l2·(weight − ideal)², with the rounding of both told apart.
+            let size = if v.hi < 0.0 { -v } else { v };
+            let off = Dd::two_product(2.0 * l2, weight.abs()) - (size - Dd::new(l1));
+            off.value() * (off.value() / (4.0 * l2))
+        } else {
+            fenchel(l1, l2, weight, best, v)
+        };
+        let free_of_l2 = problem.clip(j, f64::INFINITY.copysign(v.hi));
+        self.bounded_terms += l2 * weight * weight
+            + if free_of_l2.is_finite() {
+                fenchel(l1, 0.0, weight, free_of_l2, v)
+            } else {
+                self.excess = self.excess.max(pull);
+                let slope = (v.hi - l1.copysign(weight)) + v.lo;
+                if weight == 0.0 { 0.0 } else { -slope * weight }
+            };
+    }
+}
+
+/// g(weight) − g(best) − v·(weight − best), where `best` maximises v·λ − g(λ) in the box.
+#[inline(always)]
+fn fenchel(l1: f64, l2: f64, weight: f64, best: f64, v: Dd) -> f64 {
+    let step = weight - best;
+    if step == 0.0 {
+        return 0.0;
+    }
+    let term = if weight * best >= 0.0 {
+        let sign = if best == 0.0 { weight } else { best };
+        let slope = (v.hi - l1.copysign(sign)) + v.lo;
+        step * (l2 * step + (2.0 * l2 * best - slope))
+    } else {
+        l1 * (weight.abs() - best.abs()) + step * (l2 * (weight + best) - v.value())
+    };
+    term.max(0.0)
+}
+
+/// Whether the optimum is unique although l2 = 0: every weight that v = Ψz leaves undecided belongs to
+/// one of at most k linearly independent rows.
+pub(super) fn is_unique<T: Float>(
+    context: &Context<'_>,
+    problem: &Problem<'_, T>,
+    price: &[Dd],
+) -> Result<bool> {
+    let k = problem.k;
+    let parts = context.map_chunks(problem.n, (CHUNK / k).max(1), |range| {
+        let undecided = |&j: &usize| {
+            let v = problem.dot(j, price);
+            let distance = (v.hi.abs() - problem.l1) + v.lo * v.hi.signum();
+            // One criterion's z is known to twice the precision of a double, that of several to the solver's.
+            let margin = if k == 1 { 1e-25 * problem.l1 } else { 1e-9 * problem.l1_max };
+            problem.lower.at(j) < problem.upper.at(j) && distance.abs() <= margin
+        };
+        range.filter(undecided).take(k + 1).collect::<Vec<_>>()
+    })?;
+    let rows: Vec<usize> = parts.into_iter().flatten().take(k + 1).collect();
+    if rows.len() > k {
+        return Ok(false);
+    }
+    let mut basis: Vec<Vec<f64>> = Vec::with_capacity(k);
+    for j in rows {
+        let mut row: Vec<f64> = problem.row(j).collect();
+        let length = |row: &[f64]| row.iter().map(|x| x * x).sum::<f64>().sqrt();
+        let before = length(&row);
+        for other in &basis {
+            let dot: f64 = row.iter().zip(other).map(|(a, b)| a * b).sum();
+            row.iter_mut().zip(other).for_each(|(a, b)| *a -= dot * b);
+        }
+        let after = length(&row);
+        if after <= 1e-9 * before {
+            return Ok(false);
+        }
+        basis.push(row.into_iter().map(|x| x / after).collect());
+    }
+    Ok(true)
+}

@@ -1,0 +1,247 @@
+//! Reweighting: the weights of the remaining samples that make up for the removal of the marked ones
+//! (PUMA, AAAI 2022, Eq. 10).
+//!
+//! ψ_j ∈ ℝᵏ is the influence of sample j on k criteria, Ψ the matrix of rows ψ_j, b the effect wanted
+//! (the sum of the marked samples' own influences, or a target). Solved is
+//!
+//! ```text
+//! minimise P(λ) = ‖Ψᵀλ − b‖² + l1·‖λ‖₁ + l2·‖λ‖²   subject to   lower ≤ λ ≤ upper
+//! ```
+//!
+//! and for k = 1 also with |Ψᵀλ − b| ≤ max_residual. The dual has only k unknowns z, whatever n is:
+//!
+//! ```text
+//! maximise D(z) = b·z − ‖z‖²/4 − Σ_j g_j*(ψ_j·z),   g_j(x) = l1|x| + l2x² on [lower_j, upper_j]
+//! ```
+//!
+//! and every weight follows from it, λ_j = clip(soft(ψ_j·z, l1) / 2l2, lower_j, upper_j).
+//! `scalar` finds the one number z exactly where k = 1, `several` the vector z by Newton's method
+//! where k > 1; `certificate` then judges the weights that are returned, by a duality gap that knows
+//! nothing of how they were found. The promise: P(λ) − min P ≤ gap, hence ‖λ − λ*‖₂ ≤ √(gap / l2).
+
+mod certificate;
+mod cholesky;
+mod problem;
+mod scalar;
+mod several;
+
+use crate::error::{Error, Result};
+use crate::float::Float;
+use crate::par::{CHUNK, Context};
+use crate::simd::LANES;
+use crate::vecmath::{Dd, require_finite};
+
+use certificate::{Certificate, certify, is_unique};
+use problem::{Problem, lanes};
+
+/// One side of the box: the same number for all samples or one for each.
+#[derive(Clone, Copy, Debug)]
+pub enum Bound<'a, T> {
+    /// The same for every weight.
+    All(T),
+    /// One for each weight.
+    Each(&'a [T]),
+}
+
+impl<T: Float> Bound<'_, T> {
+    /// The bound of weight `j`.
+    #[inline(always)]
+    pub(crate) fn at(&self, j: usize) -> f64 {
+        match self {
+            Self::All(value) => value.to_f64(),
+            Self::Each(values) => values[j].to_f64(),
+        }
+    }
+
+    /// The bounds of `LANES` weights, 0 from `end` on.
+    #[inline(always)]
+    pub(crate) fn lanes(&self, first: usize, end: usize) -> [f64; LANES] {
+        match self {
+            Self::All(value) => [value.to_f64(); LANES],
+            Self::Each(values) => lanes(&values[first..end]),
+        }
+    }
+}
+
+/// What may be asked beyond the data.
+#[derive(Clone, Copy, Debug)]
+pub struct Options<'a, T> {
+    /// Price of ‖λ‖₁, absolute; left out: 0.05 of the price from which λ = 0.
+    pub l1: Option<f64>,
+    /// Price of ‖λ‖², absolute; left out: 1e-3·‖Ψ‖_F²/k.
+    pub l2: Option<f64>,
+    /// Smallest weights allowed.
+    pub lower: Bound<'a, T>,
+    /// Largest weights allowed.
+    pub upper: Bound<'a, T>,
+    /// Largest |Ψᵀλ − b| allowed; k = 1 only.
+    pub max_residual: Option<f64>,
+    /// k > 1: solved once the gap is at most `tol`·‖b‖². For k = 1 the answer is exact.
+    pub tol: f64,
+    /// k > 1: Newton steps allowed.
+    pub max_iter: usize,
+}
+
+impl<T: Float> Default for Options<'_, T> {
+    fn default() -> Self {
+        Self {
+            l1: None,
+            l2: None,
+            lower: Bound::All(T::from_f64(f64::NEG_INFINITY)),
+            upper: Bound::All(T::from_f64(f64::INFINITY)),
+            max_residual: None,
+            tol: 1e-14,
+            max_iter: 1000,
+        }
+    }
+}
+
+/// How a solve ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// To rounding (k = 1) or to `tol` (k > 1).
+    Solved,
+    /// `max_iter` steps were not enough; the best point is returned with its gap.
+    MaxIter,
+    /// Rounding stops progress above `tol`; the best point is returned with its gap.
+    Stalled,
+    /// No sample to weigh.
+    Empty,
+    /// Every ψ_j is zero, so no weight changes anything.
+    NoEffect,
+    /// No weights in the box bring the residual down to `max_residual`; the nearest are returned.
+    Infeasible,
+}
+
+impl Status {
+    /// The status as a word.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Solved => "solved",
+            Self::MaxIter => "max_iter",
+            Self::Stalled => "stalled",
+            Self::Empty => "empty",
+            Self::NoEffect => "no_effect",
+            Self::Infeasible => "infeasible",
+        }
+    }
+}
+
+/// The weights and what is known about them.
+#[derive(Clone, Debug)]
+pub struct Solution<T> {
+    /// λ, one per row of Ψ.
+    pub weights: Vec<T>,
+    /// How the solve ended.
+    pub status: Status,
+    /// Ψᵀλ − b of the weights returned.
+    pub residual: Vec<f64>,
+    /// P(λ) of the weights returned.
+    pub objective: f64,
+    /// P(λ) − D(z) ≥ P(λ) − min P. Where l1 = l2 = 0 and a bound is infinite: against all weights of
+    /// at most twice the 1-norm. Infinite where the status is `Infeasible`.
+    pub gap: f64,
+    /// The l1 used.
+    pub l1: f64,
+    /// The l2 used.
+    pub l2: f64,
+    /// ‖2Ψb‖_∞: from this l1 on λ = 0 (where the box allows 0).
+    pub l1_max: f64,
+    /// ‖λ‖₁.
+    pub l1_norm: f64,
+    /// Weights that are not zero.
+    pub nonzero: usize,
+    /// Passes over the data (k = 1) or Newton steps (k > 1).
+    pub iterations: usize,
+    /// Whether no other weights are as good; `false` where that could not be shown.
+    pub unique: bool,
+    /// What Ψᵀλ can be within the box, where the status is `Infeasible`.
+    pub reach: Option<(f64, f64)>,
+}
+
+/// A solver's answer: the weights and the dual point they came from, in the units of [`Problem`].
+struct Answer<T> {
+    weights: Vec<T>,
+    price: Vec<Dd>,
+    status: Status,
+    iterations: usize,
+    reach: Option<(f64, f64)>,
+}
+
+/// The sums of the k columns of row-major `rows`, in twice the precision of a double: b of the marked
+/// samples.
+///
+/// # Errors
+/// [`Error::Shape`] where `rows` is not a whole number of rows, [`Error::NotFinite`] by `name`.
+pub fn column_sums<T: Float>(
+    context: &Context<'_>,
+    name: &'static str,
+    rows: &[T],
+    k: usize,
+) -> Result<Vec<Dd>> {
+    if k == 0 || !rows.len().is_multiple_of(k) {
+        return Err(Error::shape(name, "must have as many columns as psi_up", rows.len()));
+    }
+    require_finite(context, name, rows)?;
+    let parts = context.map_chunks(rows.len() / k, (CHUNK / k).max(1), |range| {
+        let mut sums = vec![Dd::default(); k];
+        for row in rows[range.start * k..range.end * k].chunks_exact(k) {
+            for (sum, x) in sums.iter_mut().zip(row) {
+                *sum = *sum + Dd::new(x.to_f64());
+            }
+        }
+        sums
+    })?;
+    Ok((0..k).map(|c| parts.iter().map(|part| part[c]).sum()).collect())
+}
+
+/// Solves the problem of the [module](self) for `psi`, n rows of k = `b.len()` numbers.
+///
+/// ```
+/// use puma_fast::{Context, reweight::{Options, solve}, vecmath::Dd};
+/// let context = Context::new(Some(1), &|| false)?;
+/// let options = Options { l1: Some(0.0), l2: Some(1.0), ..Options::default() };
+/// let solution = solve(&context, &[3.0, 4.0], &[Dd::new(26.0)], &options)?;
+/// assert_eq!(solution.weights, [3.0, 4.0]); // ψb / (l2 + ‖ψ‖²)
+/// # Ok::<(), puma_fast::Error>(())
+/// ```
+///
+/// # Errors
+/// [`Error::Shape`], [`Error::NotFinite`] and [`Error::Parameter`] name the argument that is at fault.
+pub fn solve<T: Float>(
+    context: &Context<'_>,
+    psi: &[T],
+    b: &[Dd],
+    options: &Options<'_, T>,
+) -> Result<Solution<T>> {
+    let problem = Problem::new(context, psi, b, options)?;
+    let answer = if problem.k == 1 {
+        scalar::solve(context, &problem)?
+    } else {
+        several::solve(context, &problem, options.tol, options.max_iter)?
+    };
+    let certificate = certify(context, &problem, &answer.weights, &answer.price)?;
+    let unique = problem.l2 > 0.0 || is_unique(context, &problem, &answer.price)?;
+    let Certificate { residual, objective, gap, l1_norm, nonzero } = certificate;
+    let status = match answer.status {
+        Status::Solved if problem.n == 0 => Status::Empty,
+        Status::Solved if problem.largest == 0.0 => Status::NoEffect,
+        status => status,
+    };
+    Ok(Solution {
+        residual: residual.iter().map(|r| r.value() / problem.scale).collect(),
+        objective: problem.unscaled(objective),
+        gap: if status == Status::Infeasible { f64::INFINITY } else { problem.unscaled(gap) },
+        l1: options.l1.unwrap_or_else(|| problem.unscaled(problem.l1)),
+        l2: options.l2.unwrap_or_else(|| problem.unscaled(problem.l2)),
+        l1_max: problem.unscaled(problem.l1_max),
+        l1_norm,
+        nonzero,
+        iterations: answer.iterations,
+        unique,
+        reach: answer.reach.map(|(low, high)| (low / problem.scale, high / problem.scale)),
+        weights: answer.weights,
+        status,
+    })
+}

@@ -1,0 +1,390 @@
+//! One criterion: the exact solution.
+//!
+//! With y_j = |ψ_j| and a price t = |z| the weights are λ_j = ±(t·y_j − l1)₊ / 2l2, moved into the box: a
+//! threshold at m = l1/t, and above it a ramp. This is a continuous quadratic knapsack with one slack
+//! (Cominetti, Mascarenhas and Silva, Math. Prog. Comp. 6, 2014), and its price is the root of
+//!
+//! ```text
+//! F(t) = slack·t + Σ_j e_jλ_j(t) − wanted,   e_j = ±ψ_j,
+//! ```
+//!
+//! increasing and piecewise linear. slack = 1/2 is the problem itself; slack = 0 the equation
+//! |Ψᵀλ − b| = max_residual. A price held in one double is not enough: weights next to the threshold
+//! lose all digits. So a price is written as a threshold and a slope above it,
+//!
+//! ```text
+//! |λ_j| = ramp·(y_j − m) + s·y_j,   ramp = l1 / (2·l2·m),   t = l1/m + 2·l2·s,
+//! ```
+//!
+//! where y_j − m is exact next to the threshold. First Newton's method, kept in bounds by bisection of
+//! the floats, finds m; then s is found on what is left. The form does not change where a price is
+//! zero: l1 = 0 is ramp = 0 (ridge, m = 0); l2 = 0 is ramp = ∞, where weights above the threshold are
+//! at their bounds and s shares what is left among the ties at it; l1 = l2 = 0 (minimum norm) is both.
+
+use std::ops::Range;
+
+use super::problem::Problem;
+use super::{Answer, Status};
+use crate::error::Result;
+use crate::float::Float;
+use crate::par::{CHUNK, Context};
+use crate::simd::{LANES, dispatch};
+use crate::vecmath::Dd;
+
+/// Newton steps taken on trust; from then on every second one is a bisection.
+const TRUST: usize = 12;
+
+/// The weights' size as a function of y = |ψ|.
+#[derive(Clone, Copy)]
+struct Line {
+    ramp: f64,
+    threshold: f64,
+    slope: Dd,
+}
+
+impl Line {
+    /// |λ| before the box, negative below the threshold.
+    #[inline(always)]
+    fn at(&self, y: f64) -> f64 {
+        let above = y - self.threshold;
+        // An infinite ramp says nothing about a sample exactly at the threshold.
+        let ramp = if above == 0.0 { 0.0 } else { self.ramp * above };
+        (self.slope.hi * y + ramp) + self.slope.lo * y
+    }
+
+    /// The weight of a sample whose ψ, turned to the wanted direction, is `e`.
+    #[inline(always)]
+    fn weight(&self, e: f64, lower: f64, upper: f64) -> f64 {
+        self.at(e.abs()).max(0.0).copysign(e).max(lower).min(upper)
+    }
+
+    /// Every weight at rest, and the start of the slope where l1 = 0.
+    const fn resting() -> Self {
+        Self { ramp: 0.0, threshold: 0.0, slope: Dd::new(0.0) }
+    }
+
+    /// Every weight as far as the box lets it go.
+    const fn saturated() -> Self {
+        Self { ramp: f64::INFINITY, threshold: 0.0, slope: Dd::new(0.0) }
+    }
+}
+
+/// What one pass finds at a line.
+#[derive(Clone, Copy, Default)]
+struct Value {
+    /// Σ e_jλ_j over the finite weights.
+    effect: Dd,
+    /// A weight is infinite.
+    unbounded: bool,
+    /// Σ y_j² over the weights that grow with the slope, their number and their share Σ|e_jλ_j|.
+    free: f64,
+    count: f64,
+    mass: f64,
+}
+
+impl Value {
+    /// The sums over the rows of `range`, kept in lanes so that the loop is vectorised.
+    #[inline(always)]
+    fn of<T: Float>(line: &Line, sign: f64, problem: &Problem<'_, T>, range: Range<usize>) -> Self {
+        let (mut hi, mut lo) = ([0.0; LANES], [0.0; LANES]);
+        let (mut free, mut count, mut mass) = ([0.0; LANES], [0.0; LANES], [0.0; LANES]);
+        let mut unbounded = [0.0; LANES];
+        for first in range.clone().step_by(LANES) {
+            // Lanes past the end hold ψ = 0, which adds nothing.
+            let psi = problem.psi_lanes(first, range.end);
+            let lower = problem.lower.lanes(first, range.end);
+            let upper = problem.upper.lanes(first, range.end);
+            for i in 0..LANES {
+                let e = sign * psi[i];
+                let raw = line.at(e.abs());
+                let signed = raw.max(0.0).copysign(e);
+                let weight = signed.max(lower[i]).min(upper[i]);
+                let infinite = weight.is_infinite() && e != 0.0;
+                unbounded[i] = if infinite { 1.0 } else { unbounded[i] };
+                let product = Dd::two_product(e, if weight.is_infinite() { 0.0 } else { weight });
+                let total = Dd::two_sum(hi[i], product.hi);
+                hi[i] = total.hi;
+                lo[i] += total.lo + product.lo;
+                let above = if e > 0.0 { signed >= lower[i] } else { signed > lower[i] };
+                let below = if e > 0.0 { signed < upper[i] } else { signed <= upper[i] };
+                let grows = above && below && raw >= 0.0 && e != 0.0;
+                free[i] += if grows { e * e } else { 0.0 };
+                count[i] += if grows { 1.0 } else { 0.0 };
+                mass[i] += if grows { product.hi.abs() } else { 0.0 };
+            }
+        }
+        Self {
+            effect: hi.into_iter().zip(lo).map(|(hi, lo)| Dd { hi, lo }).sum(),
+            unbounded: unbounded.contains(&1.0),
+            free: free.into_iter().sum(),
+            count: count.into_iter().sum(),
+            mass: mass.into_iter().sum(),
+        }
+    }
+
+    fn joined(self, other: Self) -> Self {
+        Self {
+            effect: self.effect + other.effect,
+            unbounded: self.unbounded | other.unbounded,
+            free: self.free + other.free,
+            count: self.count + other.count,
+            mass: self.mass + other.mass,
+        }
+    }
+}
+
+/// F, on the side of the prices that is needed.
+struct Equation<'a, 'p, T> {
+    context: &'a Context<'a>,
+    problem: &'a Problem<'p, T>,
+    /// sign z.
+    sign: f64,
+    slack: f64,
+    wanted: Dd,
+    passes: usize,
+}
+
+/// A root: the line of the weights and the price t.
+type Root = (Line, Dd);
+
+pub(super) fn solve<T: Float>(context: &Context<'_>, problem: &Problem<'_, T>) -> Result<Answer<T>> {
+    let resting = problem.resting_residual(context)?[0];
+    let distance = if resting.hi < 0.0 { -resting } else { resting };
+    let mut equation = Equation {
+        context,
+        problem,
+        sign: if resting.hi > 0.0 { -1.0 } else { 1.0 },
+        slack: 0.5,
+        wanted: Dd::new(if resting.hi > 0.0 { -1.0 } else { 1.0 }) * problem.b[0],
+        passes: 1,
+    };
+    // Compared as rounded, like l1_max itself; the price is kept where l1 does forbid all weights.
+    let stays = 2.0 * (distance.value() * problem.largest) <= problem.l1;
+    let (mut line, mut price) = if stays {
+        let price = distance + distance;
+        let over = (price * Dd::new(problem.largest) - Dd::new(problem.l1)).value() > 0.0;
+        let cap = Dd::new((problem.l1 / problem.largest).next_down());
+        (Line::resting(), if over { cap } else { price })
+    } else {
+        equation.root(problem.largest)?
+    };
+
+    let mut reach = None;
+    if distance.value() > problem.max_residual {
+        let limit = Dd::new(problem.max_residual);
+        let missing = equation.wanted - equation.evaluate(&line)?.effect;
+        if missing.value() > problem.max_residual {
+            equation.slack = 0.0;
+            equation.wanted = equation.wanted - limit;
+            let most = equation.evaluate(&Line::saturated())?;
+            if most.unbounded || (most.effect - equation.wanted).value() >= 0.0 {
+                // The price of the hard equation is above the soft one, which lies next to `line`.
+                let start = if stays { problem.largest } else { line.threshold.next_up() };
+                (line, price) = equation.root(start)?;
+            } else {
+                line = Line::saturated();
+                let least = equation.least()?;
+                let (most, least) = (equation.sign * most.effect.value(), equation.sign * least);
+                reach = Some((most.min(least), most.max(least)));
+            }
+        }
+    }
+    Ok(Answer {
+        weights: equation.weights(&line)?,
+        price: vec![Dd::new(equation.sign) * price],
+        status: if reach.is_some() { Status::Infeasible } else { Status::Solved },
+        iterations: equation.passes,
+        reach,
+    })
+}
+
+impl<T: Float> Equation<'_, '_, T> {
+    fn weights(&self, line: &Line) -> Result<Vec<T>> {
+        let (problem, sign) = (self.problem, self.sign);
+        let mut weights = vec![T::ZERO; problem.n];
+        self.context.map_chunks_mut(&mut weights, CHUNK, |first, chunk| {
+            for (j, slot) in (first..).zip(chunk) {
+                let (lower, upper) = (problem.lower.at(j), problem.upper.at(j));
+                // Adding 0 turns a weight of −0 into 0.
+                *slot = T::from_f64(line.weight(sign * problem.psi(j), lower, upper) + 0.0);
+            }
+        })?;
+        Ok(weights)
+    }
+
+    /// The least effect that the box allows.
+    fn least(&self) -> Result<f64> {
+        let (problem, sign) = (self.problem, self.sign);
+        let parts = self.context.map_chunks(problem.n, CHUNK, |range| {
+            range
+                .map(|j| {
+                    let e = sign * problem.psi(j);
+                    let bound = if e > 0.0 { problem.lower.at(j) } else { problem.upper.at(j) };
+                    if e == 0.0 { 0.0 } else { e * bound }
+                })
+                .sum::<f64>()
+        })?;
+        Ok(parts.into_iter().sum())
+    }
+
+    fn evaluate(&mut self, line: &Line) -> Result<Value> {
+        self.passes += 1;
+        let (problem, sign) = (self.problem, self.sign);
+        let parts = self.context.map_chunks(problem.n, CHUNK, |range| {
+            dispatch(
+                #[inline(always)]
+                || Value::of(line, sign, problem, range),
+            )
+        })?;
+        Ok(parts.into_iter().fold(Value::default(), Value::joined))
+    }
+
+    /// The price of a line.
+    fn price(&self, line: &Line) -> Dd {
+        let (l1, l2) = (self.problem.l1, self.problem.l2);
+        let base = if l1 > 0.0 { Dd::new(l1) / Dd::new(line.threshold) } else { Dd::default() };
+        base + Dd::new(2.0 * l2) * line.slope
+    }
+
+    /// F at a line whose effect is known.
+    fn error(&self, line: &Line, value: &Value) -> Dd {
+        if value.unbounded {
+            return Dd::new(f64::INFINITY);
+        }
+        Dd::new(self.slack) * self.price(line) + value.effect - self.wanted
+    }
+
+    /// The root of F, which is not positive at the threshold `start`.
+    fn root(&mut self, start: f64) -> Result<Root> {
+        let (l1, l2) = (self.problem.l1, self.problem.l2);
+        if l1 > 0.0 {
+            return self.threshold(start);
+        }
+        if l2 == 0.0 {
+            let line = Line::saturated();
+            let most = self.evaluate(&line)?;
+            if !most.unbounded && (most.effect - self.wanted).value() <= 0.0 {
+                return Ok((line, self.slack_price(&most)));
+            }
+        }
+        self.slope(Line::resting())
+    }
+
+    /// The price that closes the equation where no weight answers to it.
+    fn slack_price(&self, value: &Value) -> Dd {
+        if self.slack > 0.0 { (self.wanted - value.effect) / Dd::new(self.slack) } else { Dd::default() }
+    }
+
+    /// First stage, l1 > 0: the float m next to the threshold of the root, which is not above `start`.
+    fn threshold(&mut self, start: f64) -> Result<Root> {
+        let (l1, l2) = (self.problem.l1, self.problem.l2);
+        let line = |m: f64| Line { ramp: l1 / (2.0 * l2 * m), threshold: m, slope: Dd::default() };
+        // F ≤ 0 at `high`, F > 0 at `low`, as thresholds: a price falls as its threshold rises.
+        let (mut low, mut high) = (0.0f64, start);
+        let mut at_low = None;
+        // From above the root Newton's method never overshoots (F is convex without a box), so the
+        // first price is the one at which slack alone, or the largest sample alone, meets the demand.
+        let top = self.problem.largest;
+        let first = (2.0 * l2 * self.wanted.value() + l1 * top) / (2.0 * l2 * self.slack + top * top);
+        let mut m = if first > 0.0 { (l1 / first).min(high) } else { high };
+        for step in 0.. {
+            let here = line(m);
+            let value = self.evaluate(&here)?;
+            let error = self.error(&here, &value).value();
+            if error == 0.0 {
+                return Ok((here, self.price(&here)));
+            }
+            if error < 0.0 {
+                high = high.min(m);
+            } else {
+                low = low.max(m);
+                at_low = Some(value);
+            }
+            if low.next_up() >= high {
+                break;
+            }
+            let steepness = self.slack + if value.free > 0.0 { value.free / (2.0 * l2) } else { 0.0 };
+            let price = l1 / m;
+            let next = l1 / (price - error / steepness);
+            let usable = here.ramp.is_finite() && next.is_finite() && next > 0.0;
+            let trusted = usable && (step < TRUST || step % 2 == 0);
+            if trusted && next == m {
+                // Newton's method moves less than a float: the rest is for the slope, unless the piece
+                // ends before the root.
+                if let Some(root) = self.settled(here, &value)? {
+                    return Ok(root);
+                }
+                m = if error < 0.0 { low.max(m.next_down()) } else { high.min(m.next_up()) };
+            } else if trusted && low < next && next < high {
+                m = next;
+            } else {
+                m = middle(low, high);
+            }
+        }
+        if let Some(value) = at_low {
+            // Without l2 the price may lie between two thresholds: all ties are at their bounds.
+            let room = Dd::new(self.slack) * self.price(&line(high)) + value.effect - self.wanted;
+            if line(high).ramp.is_infinite() && !value.unbounded && room.value() <= 0.0 {
+                return Ok((line(low), self.slack_price(&value)));
+            }
+        }
+        self.slope(line(high))
+    }
+
+    /// One Newton step of the slope, if it stays on the linear piece it started from: the root then.
+    fn settled(&mut self, line: Line, value: &Value) -> Result<Option<Root>> {
+        let steepness = 2.0 * self.problem.l2 * self.slack + value.free;
+        let step = self.error(&line, value) / Dd::new(-steepness);
+        let line = Line { slope: line.slope + step, ..line };
+        let moved = self.evaluate(&line)?;
+        let same = self.ends(&line, value, &moved);
+        Ok(same.then(|| (line, self.price(&line))))
+    }
+
+    /// Whether a Newton step that led from `before` to `after` at `line` ended where it aimed: on the
+    /// linear piece it started from, so that only the rounding of the free weights is left of F. The
+    /// free weights alone do not tell: a narrow box may have been crossed from end to end.
+    fn ends(&self, line: &Line, before: &Value, after: &Value) -> bool {
+        let same = after.count == before.count && after.free == before.free;
+        same && self.error(line, after).value().abs() <= 8.0 * f64::EPSILON * after.mass
+    }
+
+    /// Second stage: the slope s ≥ 0 above the threshold of `line`, at which F ≤ 0.
+    fn slope(&mut self, line: Line) -> Result<Root> {
+        let (mut low, mut high) = (0.0f64, f64::MAX);
+        let mut here = line;
+        let mut value = self.evaluate(&here)?;
+        for step in 0.. {
+            let error = self.error(&here, &value);
+            if error.value() == 0.0 {
+                break;
+            }
+            if error.value() < 0.0 {
+                low = low.max(here.slope.hi);
+            } else {
+                high = high.min(here.slope.hi);
+            }
+            if low.next_up() >= high {
+                break;
+            }
+            let steepness = 2.0 * self.problem.l2 * self.slack + value.free;
+            let newton = here.slope + error / Dd::new(-steepness);
+            let usable = steepness > 0.0 && low <= newton.hi && newton.hi <= high;
+            let trusted = usable && (step < TRUST || step % 2 == 0);
+            here.slope = if trusted { newton } else { Dd::new(middle(low, high)) };
+            let moved = self.evaluate(&here)?;
+            let same = self.ends(&here, &value, &moved);
+            value = moved;
+            if trusted && same {
+                break;
+            }
+        }
+        Ok((here, self.price(&here)))
+    }
+}
+
+/// The float halfway between two that are not negative, counted in floats: at most 63 halvings separate
+/// neighbours, whatever the range.
+fn middle(low: f64, high: f64) -> f64 {
+    f64::from_bits(u64::midpoint(low.to_bits(), high.to_bits()))
+}
