@@ -41,6 +41,12 @@ LOSSES = (
 )
 """Losses known by their name in torch.nn.functional."""
 
+_ELEMENTWISE = frozenset(
+    "mse_loss l1_loss smooth_l1_loss huber_loss binary_cross_entropy binary_cross_entropy_with_logits "
+    "MSELoss L1Loss SmoothL1Loss HuberLoss BCELoss BCEWithLogitsLoss".split()
+)
+"""Losses, by function and module, that compare outputs and targets element by element."""
+
 _TARGET_KEYS = ("labels", "label", "y")
 
 IGNORED = -100
@@ -176,7 +182,8 @@ class Objective:
         Raises
         ------
         ValueError
-            Losses that are not one finite number per sample, or that no edited parameter moves.
+            Losses that are not one finite number per sample, that no edited parameter moves, or that
+            torch cannot differentiate in forward mode.
         """
         _load_forward_mode()
         parameters = {name: value.requires_grad_() for name, value in self.parameters.items()}
@@ -200,6 +207,15 @@ class Objective:
                 "parameters that the outputs do not use); choose others"
             )
             raise ValueError(msg)
+        try:
+            self.derivatives(batch, torch.zeros(self.layout.size, dtype=torch.float64, device=self.device))
+        except NotImplementedError as error:
+            msg = (
+                "model or loss: an operation has no forward-mode derivative in torch "
+                f"({str(error).splitlines()[0]}); write it with other operations (for attention: "
+                "torch.nn.attention.sdpa_kernel(SDPBackend.MATH))"
+            )
+            raise ValueError(msg) from error
 
 
 def _load_forward_mode() -> None:
@@ -303,9 +319,8 @@ def _per_sample(loss: Loss) -> tuple[str, Callable[[Any, Any], Tensor]]:
 @contextmanager
 def _broadcasts_refused(name: str, outputs: Any, targets: Any) -> Iterator[None]:
     """Refuse (B, 1) outputs beside (B,) targets, which torch would silently broadcast to (B, B)."""
-    elementwise = name.lower().startswith(("mse", "l1", "smooth", "huber", "binary", "bce"))
     tensors = isinstance(outputs, Tensor) and isinstance(targets, Tensor)
-    if elementwise and tensors and outputs.shape != targets.shape:
+    if name in _ELEMENTWISE and tensors and outputs.shape != targets.shape:
         msg = (
             f"loss {name!r} compares outputs of shape {tuple(outputs.shape)} with targets of shape "
             f"{tuple(targets.shape)}; make them equal, e.g. forward=lambda model, batch: "
