@@ -13,16 +13,13 @@ _NEEDED = ("jinja2", "matplotlib")
 
 
 def possible() -> bool:
-    """Tell whether the page can be made; warn with what to install where it cannot.
-
-    Asked before long work and again by `RemovalReport.save`: Python shows the same warning once.
-    """
+    """Tell whether the page can be made; warn with what to install where it cannot."""
     missing = [name for name in _NEEDED if find_spec(name) is None]
     if missing:
         warnings.warn(
             f"no HTML page is written, only report.json: {' and '.join(missing)} not installed; "
             'pip install "puma-fast[report]"',
-            stacklevel=1,
+            stacklevel=3,
         )
     return not missing
 

@@ -37,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     options = _parser().parse_args(arguments)
     with warnings.catch_warnings():
-        warnings.showwarning = _show_warning
+        warnings.showwarning = _Once()
         try:
             options.run(options)
         # The library's own refusals of an argument are of these two kinds.
@@ -74,5 +74,14 @@ def _version() -> str:
     return f"puma-fast {_core.__version__} ({_core.build_profile} build, {_core.simd_level}, {torch})"
 
 
-def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
-    print(f"puma-fast: warning: {' '.join(str(message).split())}", file=sys.stderr)
+class _Once:
+    """Show a warning in one line, the same one once: what is checked early may be met again later."""
+
+    def __init__(self) -> None:
+        self._shown: set[str] = set()
+
+    def __call__(self, message: Warning | str, *_: object, **__: object) -> None:
+        line = " ".join(str(message).split())
+        if line not in self._shown:
+            self._shown.add(line)
+            print(f"puma-fast: warning: {line}", file=sys.stderr)

@@ -7,6 +7,7 @@ What training frameworks wrap around a state dict is looked through: the keys ``
 from __future__ import annotations
 
 import pickle
+import warnings
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -76,7 +77,10 @@ def _state_dict(path: Path) -> dict[str, Tensor]:
     try:
         if path.suffix.lower() == ".safetensors":
             return load_file(path)
-        stored: Any = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            # torch remarks on the protocol of a file that it then refuses.
+            warnings.simplefilter("ignore")
+            stored: Any = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         msg = (
             f"--checkpoint {path} holds more than weights, and unpickling it could run any code; save "

@@ -29,7 +29,7 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
             "last sixth takes no part and tells how far the result carries."
         ),
     )
-    checks.add_outputs(parser, out=Path("puma-fast-demo"))
+    checks.add_outputs(parser, out=Path("demo-report"))
     parser.set_defaults(run=run)
 
 
