@@ -144,11 +144,12 @@ wheel-check: $(VENV)/.lint
 # zig links against an old glibc, so that the wheel runs on any Linux of the last ten years.
 PORTABLE := $(if $(filter Linux,$(shell uname -s)),--compatibility manylinux2014 --zig)
 
+# The archive dates every file alike, and cargo, which goes by dates, would keep an older build: tar -m dates them now.
 wheel: $(VENV)/.lint ## a wheel for any Python >= 3.11 in dist, built from the source distribution beside it
 	rm -rf dist target/sdist
 	maturin sdist --out dist
 	mkdir -p target/sdist
-	tar -xzf dist/puma_fast-*.tar.gz -C target/sdist --strip-components=1
+	tar -xzmf dist/puma_fast-*.tar.gz -C target/sdist --strip-components=1
 	cd target/sdist && CARGO_TARGET_DIR=$(CURDIR)/target maturin build --release --locked $(PORTABLE) --out $(CURDIR)/dist
 
 bench: $(VENV)/.built $(VENV)/.bench ## run the benches and record their tables in benches/RESULTS.md

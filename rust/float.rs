@@ -15,6 +15,9 @@ pub trait Float: sealed::Sealed + Copy + PartialOrd + Send + Sync + std::fmt::De
     /// The value zero.
     const ZERO: Self;
 
+    /// Unit roundoff u, and the least positive normal number, below which u no longer bounds the error.
+    const ROUNDING: (f64, f64);
+
     /// The exact value as a double.
     fn to_f64(self) -> f64;
 
@@ -32,6 +35,8 @@ macro_rules! float {
         impl Float for $float {
             type Key = $bits;
             const ZERO: Self = 0.0;
+            #[allow(clippy::cast_lossless)]
+            const ROUNDING: (f64, f64) = (<$float>::EPSILON as f64 / 2.0, <$float>::MIN_POSITIVE as f64);
 
             #[inline(always)]
             #[allow(clippy::cast_lossless)]

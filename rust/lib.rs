@@ -14,6 +14,8 @@
 
 pub mod error;
 pub mod float;
+pub mod kmeans;
+pub mod order;
 pub mod par;
 pub mod reweight;
 pub mod simd;

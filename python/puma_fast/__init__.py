@@ -16,9 +16,19 @@ from puma_fast._core import __version__
 
 # The type checkers' copy of this table is __init__.pyi.
 _HOME = {
+    "KMeans": "puma_fast.numeric.kmeans",
     "Puma": "puma_fast.puma",
+    "UnfitInfo": "puma_fast.edit.linear",
     "WeightsInfo": "puma_fast.numeric.reweight",
+    "adaptive_eps": "puma_fast.select.prune",
+    "argsort": "puma_fast.numeric.order",
+    "kmeans": "puma_fast.numeric.kmeans",
+    "linear_influence": "puma_fast.score.linear",
+    "mark_clusters": "puma_fast.select.clusters",
+    "prune_by_margin": "puma_fast.select.prune",
     "solve_weights": "puma_fast.numeric.reweight",
+    "top_k": "puma_fast.numeric.order",
+    "unfit": "puma_fast.edit.linear",
 }
 
 _EXTRA = {

@@ -1,6 +1,31 @@
 from puma_fast._core import __version__ as __version__
+from puma_fast.edit.linear import UnfitInfo as UnfitInfo
+from puma_fast.edit.linear import unfit as unfit
+from puma_fast.numeric.kmeans import KMeans as KMeans
+from puma_fast.numeric.kmeans import kmeans as kmeans
+from puma_fast.numeric.order import argsort as argsort
+from puma_fast.numeric.order import top_k as top_k
 from puma_fast.numeric.reweight import WeightsInfo as WeightsInfo
 from puma_fast.numeric.reweight import solve_weights as solve_weights
 from puma_fast.puma import Puma as Puma
+from puma_fast.score.linear import linear_influence as linear_influence
+from puma_fast.select.clusters import mark_clusters as mark_clusters
+from puma_fast.select.prune import adaptive_eps as adaptive_eps
+from puma_fast.select.prune import prune_by_margin as prune_by_margin
 
-__all__ = ["Puma", "WeightsInfo", "__version__", "solve_weights"]
+__all__ = [
+    "KMeans",
+    "Puma",
+    "UnfitInfo",
+    "WeightsInfo",
+    "__version__",
+    "adaptive_eps",
+    "argsort",
+    "kmeans",
+    "linear_influence",
+    "mark_clusters",
+    "prune_by_margin",
+    "solve_weights",
+    "top_k",
+    "unfit",
+]

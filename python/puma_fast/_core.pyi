@@ -7,7 +7,16 @@ from numpy.typing import NDArray
 
 from puma_fast.numeric.arrays import FloatArray
 
-__all__ = ["__version__", "build_profile", "simd_level", "solve_weights"]
+__all__ = [
+    "__version__",
+    "argsort",
+    "build_profile",
+    "kmeans",
+    "prune",
+    "simd_level",
+    "solve_weights",
+    "top_k",
+]
 
 __version__: str
 build_profile: Literal["debug", "release"]
@@ -41,5 +50,29 @@ def solve_weights(
     max_iter: int,
     n_threads: int | None,
 ) -> tuple[FloatArray, _WeightsFacts]: ...
-
-__all__ = ["__version__", "build_profile", "simd_level", "solve_weights"]
+def argsort(scores: FloatArray, largest: bool, nan: str, n_threads: int | None) -> NDArray[np.int64]: ...
+def kmeans(
+    x: FloatArray,
+    n_clusters: int,
+    init: NDArray[np.float64] | None,
+    n_init: int,
+    max_iter: int,
+    tol: float,
+    seed: int,
+    n_threads: int | None,
+) -> tuple[
+    NDArray[np.int32], NDArray[np.float64], float, int, Literal["converged", "max_iter", "empty_clusters"]
+]: ...
+def prune(
+    margins: FloatArray,
+    ratio: float,
+    largest: bool,
+    nan: str,
+    labels: NDArray[np.int64] | None,
+    min_per_class: int,
+    protect: NDArray[np.int64],
+    n_threads: int | None,
+) -> NDArray[np.int64]: ...
+def top_k(
+    scores: FloatArray, k: int, largest: bool, nan: str, n_threads: int | None
+) -> NDArray[np.int64]: ...

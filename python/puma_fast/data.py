@@ -8,14 +8,17 @@ transforms) is refused by name before any long work.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, IterableDataset
+from torch.utils.data import DataLoader, Dataset, IterableDataset, SubsetRandomSampler
 from torch.utils.data import default_collate as torch_collate
 from tqdm import tqdm
+
+from puma_fast.numeric.ids import positions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -34,7 +37,7 @@ class Samples:
 
     Parameters
     ----------
-    data : tuple or mapping of tensors, Dataset or DataLoader
+    data : tuple or mapping of tensors or arrays, Dataset or DataLoader
         Tensors share their first dimension n. Of a DataLoader the dataset, `collate_fn`, batch size
         and workers are taken; its order is not: sample j is position j of the dataset.
     name : str
@@ -54,7 +57,8 @@ class Samples:
     TypeError
         A one-shot iterator, an IterableDataset without `ids`, or a kind that is not known.
     ValueError
-        No samples, tensors of different lengths, random items, or `ids` that do not fit.
+        No samples, tensors of different lengths, random items, `ids` that do not fit, or a DataLoader
+        that draws from a part of its dataset or does not batch.
     """
 
     def __init__(
@@ -70,21 +74,30 @@ class Samples:
         self.name = name
         self.device = torch.device(device)
         self._collate: Callable[[list[Any]], Any] = torch_collate
-        self._workers = 0
+        self._workers: dict[str, Any] = {}
         self._disable_bar = None if progress is None else not progress
         if batch_size is not None and batch_size < 1:
             msg = f"batch_size must be at least 1, got {batch_size}"
             raise ValueError(msg)
         if isinstance(data, DataLoader):
+            _refuse_partial(name, data)
             self._collate = data.collate_fn
-            self._workers = data.num_workers
+            if data.num_workers:
+                self._workers = {
+                    "num_workers": data.num_workers,
+                    "worker_init_fn": data.worker_init_fn,
+                    "multiprocessing_context": data.multiprocessing_context,
+                }
             batch_size = batch_size or data.batch_size
             data = data.dataset
         self.batch_size: int = batch_size or BATCH_SIZE
         self._data = _accepted(name, data, has_ids=ids is not None)
         names = None if ids is None else np.asarray(ids)
-        streamed = isinstance(self._data, IterableDataset)
-        self.n = len(names) if streamed and names is not None else _length(name, self._data)
+        self.is_stream = isinstance(self._data, IterableDataset)
+        self.n = names.size if self.is_stream and names is not None else _length(name, self._data)
+        if self.n == 0:
+            msg = f"{name} holds no samples; give at least one"
+            raise ValueError(msg)
         self._positions = None if names is None else _positions(names, self.n)
         if not _is_tensors(self._data):
             self._check_repeatable()
@@ -114,25 +127,9 @@ class Samples:
         """
         if isinstance(ids, Tensor):
             ids = ids.cpu().numpy()
-        wanted = np.atleast_1d(np.asarray(ids))
-        if wanted.size == 0:
-            msg = f"{name} is empty: give at least one sample"
-            raise ValueError(msg)
-        if wanted.dtype == bool:
-            if wanted.shape != (self.n,):
-                msg = f"{name} is a mask of shape {wanted.shape}; {self.name} has {self.n} samples"
-                raise ValueError(msg)
-            return np.flatnonzero(wanted)
-        if wanted.ndim != 1:
-            msg = f"{name} must be one-dimensional, got shape {wanted.shape}; pass {name}.ravel()"
-            raise ValueError(msg)
-        found = self._look_up(name, wanted)
-        names, counts = np.unique(found, return_counts=True)
-        if counts.max() > 1:
-            twice = wanted[np.flatnonzero(found == names[counts.argmax()])[0]]
-            msg = f"{name} holds {twice!s} more than once; pass numpy.unique({name})"
-            raise ValueError(msg)
-        return found
+        names = self._positions
+        look_up = None if names is None else partial(_look_up, names, name, self.name)
+        return positions(ids, self.n, name=name, data=self.name, look_up=look_up)
 
     def batches(
         self,
@@ -169,12 +166,24 @@ class Samples:
         for chunk, batch in bar:
             yield chunk, _to(batch, self.device)
 
+    def scattered(self) -> NDArray[np.int64] | None:
+        """Give all positions in one random order, always the same; None for a stream, which has its own."""
+        return None if self.is_stream else np.random.default_rng(0).permutation(self.n)
+
     def first(self, count: int) -> Any:
         """Read the first `count` samples as one batch, to look at before long work."""
-        where = np.arange(min(count, self.n))
-        return _to(next(self._read(where, [where])), self.device)
+        return _to(self._read_here(np.arange(min(count, self.n))), self.device)
 
-    def _read(self, where: NDArray[np.int64], chunks: list[NDArray[np.int64]]) -> Iterator[Any]:
+    def _read_here(self, where: NDArray[np.int64]) -> Any:
+        """Read one batch in this process: workers are slow to start, and are seeded alike every time."""
+        return next(self._read(where, [where], workers={}))
+
+    def _read(
+        self,
+        where: NDArray[np.int64],
+        chunks: list[NDArray[np.int64]],
+        workers: Mapping[str, Any] | None = None,
+    ) -> Iterator[Any]:
         if _is_tensors(self._data):
             for chunk in chunks:
                 # Consecutive positions are a slice: no copy.
@@ -185,7 +194,7 @@ class Samples:
                     return tensor[rows]
 
                 yield _map(take, self._data)
-        elif isinstance(self._data, IterableDataset):
+        elif self.is_stream:
             yield from self._stream(chunks)
         elif chunks:
             yield from DataLoader(
@@ -193,7 +202,7 @@ class Samples:
                 batch_size=max(len(chunk) for chunk in chunks),
                 sampler=where.tolist(),
                 collate_fn=self._collate,
-                num_workers=self._workers,
+                **(self._workers if workers is None else workers),
                 # Without one of its own, every iteration draws a seed from the user's generator.
                 generator=torch.Generator(),
             )
@@ -204,39 +213,29 @@ class Samples:
         kept: dict[int, Any] = {}
         ready = 0
         for position, item in enumerate(self._data):
+            if position == self.n:
+                msg = f"{self.name} gave more samples than its {self.n} ids; give one id per sample"
+                raise ValueError(msg)
             if position in wanted:
                 kept[position] = item
             while ready < len(chunks) and all(int(p) in kept for p in chunks[ready]):
                 yield self._collate([kept.pop(int(p)) for p in chunks[ready]])
                 ready += 1
-            if ready == len(chunks):
+            # Whoever has read the last sample looks whether it is the last.
+            if ready == len(chunks) and position < self.n - 1:
                 return
+        if ready == len(chunks):
+            return
         msg = f"{self.name} gave fewer samples than its {self.n} ids; give one id per sample"
         raise ValueError(msg)
-
-    def _look_up(self, name: str, wanted: NDArray[Any]) -> NDArray[np.int64]:
-        if self._positions is None:
-            if wanted.dtype.kind not in "iu":
-                msg = f"{name} must be integer positions, got dtype {wanted.dtype}; use astype(int) or a mask"
-                raise ValueError(msg)
-            outside = (wanted < 0) | (wanted >= self.n)
-            if outside.any():
-                msg = f"{name} holds {wanted[outside][0]}; positions run from 0 to {self.n - 1}"
-                raise ValueError(msg)
-            return wanted.astype(np.int64)
-        missing = [each for each in wanted.tolist() if each not in self._positions]
-        if missing:
-            msg = f"{name} holds {missing[0]!r}, which is not among the ids of {self.name}"
-            raise ValueError(msg)
-        return np.array([self._positions[each] for each in wanted.tolist()], dtype=np.int64)
 
     def _check_repeatable(self) -> None:
         probes = min(self.n, _PROBES)
         # A stream is probed at its start, so that the check does not read all of it.
-        last = probes - 1 if isinstance(self._data, IterableDataset) else self.n - 1
+        last = probes - 1 if self.is_stream else self.n - 1
         where = np.linspace(0, last, probes).astype(np.int64)
         with unchanged_randomness():
-            once, again = (list(self._read(where, [where])) for _ in range(2))
+            once, again = self._read_here(where), self._read_here(where)
         if not _equal(once, again):
             msg = (
                 f"{self.name} reads differently the second time: random transforms or a shuffled order. "
@@ -281,6 +280,14 @@ def _positions(ids: NDArray[Any], n: int) -> dict[Any, int]:
     return positions
 
 
+def _look_up(names: Mapping[Any, int], name: str, data: str, wanted: NDArray[Any]) -> NDArray[np.int64]:
+    missing = [each for each in wanted.tolist() if each not in names]
+    if missing:
+        msg = f"{name} holds {missing[0]!r}, which is not among the ids of {data}"
+        raise ValueError(msg)
+    return np.array([names[each] for each in wanted.tolist()], dtype=np.int64)
+
+
 def _is_tensors(data: Any) -> bool:
     items = data.values() if isinstance(data, Mapping) else data if isinstance(data, tuple) else ()
     return bool(items) and all(isinstance(item, Tensor) for item in items)
@@ -288,17 +295,21 @@ def _is_tensors(data: Any) -> bool:
 
 def _accepted(name: str, data: Any, *, has_ids: bool) -> Any:
     """Bring the data to one of three forms (tensors, map-style, iterable), or refuse its kind."""
-    if isinstance(data, (tuple, list)) and data and all(hasattr(item, "__array__") for item in data):
+    if isinstance(data, tuple) and data and all(map(_is_array, data)):
         return tuple(torch.as_tensor(item) for item in data)
-    if _is_tensors(data):
-        return data
+    if isinstance(data, list) and data and all(map(_is_array, data)):
+        msg = (
+            f"{name} is a list of tensors, which may be inputs and targets or one sample each: pass "
+            f"tuple({name}) for the one, a Dataset for the other"
+        )
+        raise TypeError(msg)
+    if isinstance(data, Mapping) and data and all(map(_is_array, data.values())):
+        return {key: torch.as_tensor(item) for key, item in data.items()}
     if isinstance(data, IterableDataset):
         if has_ids:
             return data
-        msg = (
-            f"{name} is an IterableDataset: pass ids= with one name per sample, in its order, "
-            "or a map-style Dataset"
-        )
+        named = "pass ids= with one name per sample, in its order, or " if name == "data" else "pass "
+        msg = f"{name} is an IterableDataset, whose samples have no positions: {named}a map-style Dataset"
         raise TypeError(msg)
     if hasattr(data, "__next__"):
         msg = f"{name} is an iterator that can be read only once; pass the Dataset, a DataLoader or tensors"
@@ -316,20 +327,36 @@ def _accepted(name: str, data: Any, *, has_ids: bool) -> Any:
     raise TypeError(msg)
 
 
+def _is_array(item: Any) -> bool:
+    return hasattr(item, "__array__")
+
+
+def _refuse_partial(name: str, loader: DataLoader[Any]) -> None:
+    """Refuse a DataLoader whose dataset is not what it gives, sample by sample."""
+    if loader.batch_sampler is None and not isinstance(loader.dataset, IterableDataset):
+        msg = (
+            f"{name} is a DataLoader with batch_size=None, whose items are batches already; "
+            "pass a Dataset of single samples, or tensors"
+        )
+        raise ValueError(msg)
+    draws_a_part = isinstance(loader.sampler, SubsetRandomSampler)
+    if draws_a_part:
+        msg = (
+            f"{name} is a DataLoader that draws from a part of its dataset; "
+            "pass torch.utils.data.Subset(dataset, indices), so that positions count what was trained on"
+        )
+        raise ValueError(msg)
+
+
 def _length(name: str, data: Any) -> int:
     if not _is_tensors(data):
-        n = len(data)
-    else:
-        items = list(data.values()) if isinstance(data, Mapping) else list(data)
-        lengths = [len(item) if item.ndim else 0 for item in items]
-        if len(set(lengths)) > 1:
-            msg = f"{name} holds tensors of different lengths {lengths}; each needs one row per sample"
-            raise ValueError(msg)
-        n = lengths[0]
-    if n == 0:
-        msg = f"{name} holds no samples"
+        return len(data)
+    items = list(data.values()) if isinstance(data, Mapping) else list(data)
+    lengths = [len(item) if item.ndim else 0 for item in items]
+    if len(set(lengths)) > 1:
+        msg = f"{name} holds tensors of different lengths {lengths}; each needs one row per sample"
         raise ValueError(msg)
-    return n
+    return lengths[0]
 
 
 def _map(function: Callable[[Tensor], Tensor], batch: Any) -> Any:
@@ -346,7 +373,7 @@ def _map(function: Callable[[Tensor], Tensor], batch: Any) -> Any:
 
 
 def _to(batch: Any, device: torch.device) -> Any:
-    return _map(lambda tensor: tensor.to(device, non_blocking=True), batch)
+    return _map(lambda tensor: tensor.to(device), batch)
 
 
 def _equal(one: Any, other: Any) -> bool:

@@ -4,6 +4,8 @@
 mod arrays;
 mod door;
 mod errors;
+mod kmeans;
+mod order;
 mod reweight;
 
 use pyo3::prelude::*;
@@ -12,6 +14,10 @@ use pyo3::prelude::*;
 #[pymodule(gil_used = false)]
 mod _core {
     use super::PyModuleMethods;
+    #[pymodule_export]
+    use super::kmeans::kmeans_py;
+    #[pymodule_export]
+    use super::order::{argsort, prune, top_k};
     #[pymodule_export]
     use super::reweight::solve_weights;
 

@@ -1,3 +1,5 @@
 //! Tests by promise, one module per capability.
 
+mod kmeans;
+mod order;
 mod reweight;

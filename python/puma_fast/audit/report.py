@@ -156,7 +156,8 @@ class RemovalReport:
                     "status": solve.status,
                     "iterations": solve.iterations,
                     "residual": solve.residual,
-                    "smallest_ritz": solve.smallest_ritz,
+                    # A right-hand side of nought leaves no Krylov space to see one from.
+                    "smallest_ritz": solve.smallest_ritz if math.isfinite(solve.smallest_ritz) else None,
                 }
                 for name, solve in removal.solves.items()
             },

@@ -128,21 +128,29 @@ def run(options: argparse.Namespace) -> None:
         raise checks.UsageError(msg)
     if options.checkpoint is not None:
         load_checkpoint(model, options.checkpoint)
-    puma = Puma(
-        model.to(device),
-        named("--data", options.data),
-        named("--loss", options.loss, call=False) if ":" in options.loss else options.loss,
-        holdout=None if options.holdout is None else named("--holdout", options.holdout),
-        weight_decay=options.weight_decay,
-        params=options.params,
-        curvature=options.curvature,
-        solver=options.solver,
-        damping=options.damping,
-        batch_size=options.batch_size,
-        tol=options.tol,
-        max_iterations=options.max_iterations,
-        n_threads=options.threads,
-    )
+    data = named("--data", options.data)
+    loss = named("--loss", options.loss, call=False) if ":" in options.loss else options.loss
+    holdout = None if options.holdout is None else named("--holdout", options.holdout)
+    try:
+        puma = Puma(
+            model.to(device),
+            data,
+            loss,
+            holdout=holdout,
+            weight_decay=options.weight_decay,
+            params=options.params,
+            curvature=options.curvature,
+            solver=options.solver,
+            damping=options.damping,
+            batch_size=options.batch_size,
+            tol=options.tol,
+            max_iterations=options.max_iterations,
+            n_threads=options.threads,
+        )
+    # On the first samples the user's model and loss may raise anything; notes say what they were given.
+    except Exception as error:
+        msg = ". ".join([str(error), *getattr(error, "__notes__", ())])
+        raise checks.UsageError(msg) from error
     removal = puma.remove(
         ids,
         eta=options.eta,

@@ -11,6 +11,7 @@ from __future__ import annotations
 import copy
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from numbers import Real
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -18,6 +19,7 @@ import torch
 
 from puma_fast.edit.upweighted import choose_up
 from puma_fast.numeric.reweight import solve_weights
+from puma_fast.stages import Stages
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -219,7 +221,7 @@ def remove(
     -------
     Removal
     """
-    samples, stages = influence.samples, influence.stages
+    samples, stages = influence.samples, Stages()
     if len(marked) == samples.n:
         msg = f"ids mark all {samples.n} samples; at least one must stay, so leave some out"
         raise ValueError(msg)
@@ -244,11 +246,13 @@ def remove(
     with stages("gradient sums"):
         towards = influence.gradient_sum(marked, np.ones(len(marked)))
         back = influence.gradient_sum(up_positions, weights)
-    solves = {"criterion": criterion_solve, "marked": influence.inverse(towards, stage="marked solve")}
+    with stages("marked solve"):
+        solves = {"criterion": criterion_solve, "marked": influence.inverse(towards, stage="marked solve")}
     plain = Direction(solves["marked"].x, Prediction(float(gradient @ solves["marked"].x), b))
     direction = plain
     if weights.any():
-        solves["reweighted"] = influence.inverse(back, stage="reweighted solve")
+        with stages("reweighted solve"):
+            solves["reweighted"] = influence.inverse(back, stage="reweighted solve")
         vector = plain.vector - solves["reweighted"].x
         direction = Direction(vector, Prediction(float(gradient @ vector), b - float(weights @ psi_up)))
     removal = Removal(
@@ -263,7 +267,7 @@ def remove(
         reweighting=reweighting,
         damping=influence.damping,
         solves=solves,
-        seconds=dict(stages),
+        seconds={**influence.stages, **stages},
         settings=influence.settings | {"seed": seed, "max_change": max_change},
         direction=direction,
         plain=plain,
@@ -275,7 +279,7 @@ def remove(
 
 def checked_eta(eta: float) -> float:
     """Refuse an η that is not a finite number of at least nought."""
-    if not (isinstance(eta, (int, float)) and 0 <= eta < float("inf")):
+    if not (isinstance(eta, Real) and 0 <= eta < float("inf")):
         msg = (
             "eta must be a finite number, at least 0 (1/n is one deletion), or 'auto' with max_change, "
             f"got {eta!r}"

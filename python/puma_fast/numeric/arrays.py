@@ -7,6 +7,7 @@ is copied once, half precision and integers to float64.
 
 from __future__ import annotations
 
+import operator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -74,3 +75,109 @@ def as_floats(name: str, value: Any, *, ndim: int | tuple[int, ...]) -> FloatArr
         raise ValueError(msg)
     dtype = array.dtype if array.dtype in (np.float32, np.float64) else np.float64
     return np.require(array, dtype=np.dtype(dtype).newbyteorder("="), requirements=["C", "A"])
+
+
+def as_labels(name: str, value: Any) -> NDArray[np.int64]:
+    """Give the class labels `value`, of any sortable kind, as one int64 per sample.
+
+    Parameters
+    ----------
+    name : str
+        The argument's name, for messages.
+    value : array_like, shape (n,)
+        Integers keep their values; anything else is numbered in sorted order.
+
+    Returns
+    -------
+    ndarray, shape (n,), int64
+        Contiguous; equal exactly where the labels are.
+
+    Raises
+    ------
+    ValueError
+        Not one-dimensional, or a NaN, which equals nothing.
+    """
+    array = as_array(name, value)
+    if array.ndim != 1:
+        msg = f"{name} must be 1-dimensional, one label for each sample, got shape {array.shape}"
+        raise ValueError(msg)
+    if array.dtype.kind == "f" and np.isnan(array).any():
+        first = int(np.isnan(array).argmax())
+        msg = f"{name}[{first}] is nan, which is no class; drop the sample or give it a label"
+        raise ValueError(msg)
+    if array.dtype.kind not in "iub" or array.dtype == np.uint64:
+        array = np.unique(array, return_inverse=True)[1]
+    return np.require(array, dtype=np.int64, requirements=["C", "A"])
+
+
+def as_ids(name: str, value: Any) -> NDArray[np.int64]:
+    """Give the positions `value` of samples as a contiguous int64 array; an empty list is no sample.
+
+    Parameters
+    ----------
+    name : str
+        The argument's name, for messages.
+    value : array_like of int, shape (m,)
+        Positions.
+
+    Returns
+    -------
+    ndarray, shape (m,), int64
+        The same memory where type and layout allow it, else a copy.
+
+    Raises
+    ------
+    TypeError
+        Not integers; a mask of booleans too, whose positions np.flatnonzero gives.
+    ValueError
+        Not one-dimensional.
+    """
+    array = as_array(name, value)
+    if array.ndim != 1:
+        msg = f"{name} must be 1-dimensional, got shape {array.shape}"
+        raise ValueError(msg)
+    if array.size and array.dtype.kind not in "iu":
+        way_out = f"np.flatnonzero({name})" if array.dtype.kind == "b" else "integers"
+        msg = f"{name} must hold positions of samples, got dtype {array.dtype}; pass {way_out}"
+        raise TypeError(msg)
+    return np.require(array, dtype=np.int64, requirements=["C", "A"])
+
+
+def as_count(name: str, value: Any, *, least: int = 0) -> int:
+    """Give `value` as an int of at least `least`.
+
+    Parameters
+    ----------
+    name : str
+        The argument's name, for messages.
+    value : int
+        Any integer type; a float is refused, also one without decimals.
+    least : int, default 0
+        The smallest value allowed.
+
+    Returns
+    -------
+    int
+        The same number.
+
+    Raises
+    ------
+    TypeError
+        Not an integer.
+    ValueError
+        Below `least`, or beyond 64 bits.
+    """
+    try:
+        count = operator.index(value)
+    except TypeError:
+        msg = f"{name} must be an integer, got {value!r} of type {type(value).__name__}"
+        raise TypeError(msg) from None
+    if not least <= count < 2**63:
+        msg = f"{name} must be at least {least}{' and below 2**63' if count > least else ''}, got {count}"
+        raise ValueError(msg)
+    return count
+
+
+def as_threads(n_threads: Any) -> int | None:
+    """Give `n_threads` as the core takes it: None for its own choice, else a count of at least 1."""
+    return None if n_threads is None else as_count("n_threads", n_threads, least=1)

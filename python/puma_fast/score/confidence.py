@@ -18,6 +18,15 @@ if TYPE_CHECKING:
     from puma_fast.score.objective import Objective
 
 
+_BINARY = {
+    "BCELoss": False,
+    "BCEWithLogitsLoss": True,
+    "binary_cross_entropy": False,
+    "binary_cross_entropy_with_logits": True,
+}
+"""The binary losses, and whether they take logits."""
+
+
 @dataclass(frozen=True)
 class Predictions:
     """One row per sample, in the order asked for.
@@ -50,9 +59,9 @@ def predict(
 ) -> Predictions:
     """Evaluate samples at `parameters` in one pass.
 
-    Classification is recognised by its shapes: outputs (B, C) with integer targets (B,), read as
-    logits (log-probabilities give the same), or outputs of the shape of their 0/1 targets, (B,) or
-    (B, 1), under a binary loss.
+    Classification is recognised by its shapes: outputs (B, C) with integer targets (B,), each from 0
+    to C − 1, read as logits (log-probabilities give the same), or outputs of the shape of their 0/1
+    targets, (B,) or (B, 1), under a binary loss.
     """
     rows: list[tuple[Tensor, Tensor | None, Tensor | None]] = []
     with torch.no_grad():
@@ -71,18 +80,19 @@ def _classified(loss_name: str, outputs: Any, targets: Any) -> tuple[Tensor | No
     if not (isinstance(outputs, Tensor) and isinstance(targets, Tensor)):
         return None, None
     if outputs.ndim == 2 and targets.ndim == 1 and not targets.is_floating_point() and outputs.shape[1] > 1:
-        probability = outputs.double().softmax(1).gather(1, targets.long()[:, None])[:, 0]
-        return probability, outputs.argmax(1) == targets
-    binary = {"binary_cross_entropy": "p", "BCELoss": "p"} | dict.fromkeys(
-        ("binary_cross_entropy_with_logits", "BCEWithLogitsLoss"), "logit"
-    )
-    if loss_name in binary and outputs.shape == targets.shape and outputs[0].numel() == 1:
-        outputs, targets = outputs.double().flatten(), targets.flatten() > 0.5
-        positive = outputs if binary[loss_name] == "p" else outputs.sigmoid()
-        return torch.where(targets, positive, 1 - positive), (positive > 0.5) == targets
+        labels = targets.long()
+        if bool(((labels < 0) | (labels >= outputs.shape[1])).any()):
+            return None, None
+        probability = outputs.double().softmax(1).gather(1, labels[:, None])[:, 0]
+        return probability, outputs.argmax(1) == labels
+    if loss_name in _BINARY and outputs.shape == targets.shape and outputs[0].numel() == 1:
+        positive = outputs.double().flatten()
+        positive = positive.sigmoid() if _BINARY[loss_name] else positive
+        labels = targets.flatten() > 0.5
+        return torch.where(labels, positive, 1 - positive), (positive > 0.5) == labels
     return None, None
 
 
 def _stacked(column: tuple[Tensor | None, ...]) -> NDArray[np.float64] | None:
     tensors = [each for each in column if each is not None]
-    return torch.cat(tensors).double().cpu().numpy() if tensors else None
+    return torch.cat(tensors).double().cpu().numpy() if len(tensors) == len(column) else None

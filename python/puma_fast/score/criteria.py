@@ -66,14 +66,17 @@ class MeanLoss:
         n, pieces, squares, counts = self.samples.n, 0, 0.0, 0
         total = torch.zeros(objective.layout.size, dtype=torch.float64, device=objective.device)
         weighted = torch.zeros_like(total)
-        for where, batch in self.samples.batches(at_least=_PIECES, description=f"gradient of {self.name}"):
-            gradient = objective.gradient(batch, ones(objective, len(where)))
+        # Data sorted by class has pieces that differ far more than by chance.
+        order = self.samples.scattered() if self.is_training else None
+        passes = self.samples.batches(order, at_least=_PIECES, description=f"gradient of {self.name}")
+        for where, batch in passes:
+            gradient = objective.gradient(batch)
             total += gradient
             weighted += len(where) * gradient
             squares += float(gradient @ gradient)
             counts += len(where) ** 2
             pieces += 1
-        mean = total / n
+        mean = objective.finite(total, self.samples) / n
         if self.is_training and pieces > 1:
             # Σ‖G_b − c_b·mean‖² over the pieces, expanded.
             spread = max(squares - 2 * float(weighted @ mean) + counts * float(mean @ mean), 0.0)
@@ -112,7 +115,7 @@ class Function:
         Raises
         ------
         ValueError
-            Where C is not differentiable in any edited parameter.
+            Where C is not differentiable in any edited parameter, or its gradient is not finite.
         """
         parameters = {name: value.requires_grad_() for name, value in objective.parameters.items()}
         with torch.enable_grad():
@@ -128,9 +131,16 @@ class Function:
             )
             raise ValueError(msg)
         known = zip(parameters.items(), moved, strict=True)
-        return objective.layout.join(
+        whole = objective.layout.join(
             {name: torch.zeros_like(at) if gradient is None else gradient for (name, at), gradient in known}
         )
+        if not bool(torch.isfinite(whole).all()):
+            msg = (
+                f"criterion {self.name!r} is {value.item()} and its gradient is not finite; look for a NaN "
+                "in its data, or a square root, norm or logarithm at nought"
+            )
+            raise ValueError(msg)
+        return whole
 
     def _scalar(self, objective: Objective, parameters: Mapping[str, Tensor]) -> Tensor:
         value = objective.call(parameters, self.function)
@@ -139,9 +149,3 @@ class Function:
             msg = f"criterion {self.name!r} must return one floating-point number as a tensor, got {got}"
             raise ValueError(msg)
         return value.squeeze()
-
-
-def ones(objective: Objective, count: int) -> Tensor:
-    """Give `count` unit weights on the computing device, in the type of the losses."""
-    kind = torch.float64 if objective.layout.is_double else torch.float32
-    return torch.ones(count, dtype=kind, device=objective.device)

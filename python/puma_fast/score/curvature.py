@@ -68,6 +68,7 @@ class Curvature:
         for _, batch in self.samples.batches(description="curvature"):
             total += layout.join(self._product(self.objective, parameters, tangent, batch))
         self.products += 1
+        self.objective.finite(total, self.samples)
         return total / self.samples.n + (self.objective.weight_decay + self.damping) * vector
 
 

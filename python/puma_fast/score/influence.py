@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass, field
+from numbers import Real
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -95,7 +96,7 @@ class Influence:
         tol: float | None = None,
         max_iterations: int = 1000,
     ) -> None:
-        if damping != "auto" and not (isinstance(damping, (int, float)) and 0 <= damping < float("inf")):
+        if damping != "auto" and not (isinstance(damping, Real) and 0 <= damping < float("inf")):
             msg = f"damping must be 'auto' or a finite number, at least 0, got {damping!r}"
             raise ValueError(msg)
         self.objective = objective
@@ -136,8 +137,7 @@ class Influence:
             H is not positive definite.
         """
         curvature = self._current().curvature
-        with self.stages(stage):
-            solve = self._solver.solve(curvature, rhs)
+        solve = self._solver.solve(curvature, rhs)
         if solve.status == "negative_curvature":
             lowest = min(solve.smallest_ritz, 0.0)
             msg = (
@@ -160,7 +160,8 @@ class Influence:
         if id(criterion) not in kept.directions:
             with self.stages("criterion gradient"):
                 gradient = criterion.gradient(self.objective)
-            solve = self.inverse(gradient, stage="criterion solve")
+            with self.stages("criterion solve"):
+                solve = self.inverse(gradient, stage="criterion solve")
             # The criterion is kept along, so that its id is not given to another one.
             kept.directions[id(criterion)] = criterion, gradient, solve
         _, gradient, solve = kept.directions[id(criterion)]
@@ -193,13 +194,10 @@ class Influence:
         used = weights != 0
         positions, weights = positions[used], weights[used]
         total = torch.zeros(self.objective.layout.size, dtype=torch.float64, device=self.objective.device)
-        kind = torch.float64 if self.objective.layout.is_double else torch.float32
         done = 0
         for where, batch in self.samples.batches(positions, description="gradients"):
-            part = torch.as_tensor(
-                weights[done : done + len(where)], dtype=kind, device=self.objective.device
-            )
-            total += self.objective.gradient(batch, part)
+            part = torch.from_numpy(weights[done : done + len(where)])
+            total += self.objective.gradient(batch, part.to(self.objective.device))
             done += len(where)
         return total
 

@@ -10,19 +10,23 @@ import copy
 import inspect
 import warnings
 from collections.abc import Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, grad, jvp
 from torch.nn import functional
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from puma_fast.data import unchanged_randomness
 from puma_fast.score.parameters import Layout, select_parameters
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+
+    from puma_fast.data import Samples
 
     Loss = str | nn.Module | Callable[..., Tensor]
     """A name in torch.nn.functional, a torch loss function or module, or a function giving (B,) losses."""
@@ -31,7 +35,6 @@ LOSSES = (
     "binary_cross_entropy",
     "binary_cross_entropy_with_logits",
     "cross_entropy",
-    "gaussian_nll_loss",
     "huber_loss",
     "l1_loss",
     "mse_loss",
@@ -41,13 +44,10 @@ LOSSES = (
 )
 """Losses known by their name in torch.nn.functional."""
 
-_ELEMENTWISE = frozenset(
-    "mse_loss l1_loss smooth_l1_loss huber_loss binary_cross_entropy binary_cross_entropy_with_logits "
-    "MSELoss L1Loss SmoothL1Loss HuberLoss BCELoss BCEWithLogitsLoss".split()
-)
-"""Losses, by function and module, that compare outputs and targets element by element."""
-
 _TARGET_KEYS = ("labels", "label", "y")
+
+_ELEMENTWISE = ("bce", "binary", "huber", "kldiv", "l1", "mse", "poisson", "smooth", "softmargin")
+"""How the names of those torch losses begin that compare outputs and targets element by element."""
 
 IGNORED = -100
 """Target of a position that carries no loss, torch's own default."""
@@ -97,10 +97,10 @@ class Objective:
             msg = f"weight_decay must be a finite number, at least 0, got {weight_decay}"
             raise ValueError(msg)
         self.model = unwrapped(model)
-        self._edited = select_parameters(self.model, params)
-        self.layout = Layout(self._edited)
+        edited = select_parameters(self.model, params)
+        self.layout = Layout(edited)
         self.weight_decay = float(weight_decay)
-        self.device = torch.device(device) if device is not None else next(iter(self._edited.values())).device
+        self.device = torch.device(device) if device is not None else next(iter(edited.values())).device
         self._forward = forward or _default_forward
         self._targets = targets or _default_targets
         self._whole = objective
@@ -114,7 +114,8 @@ class Objective:
     @property
     def parameters(self) -> dict[str, Tensor]:
         """The edited parameters as they are now, on the computing device, without a graph."""
-        return {name: value.detach().to(self.device) for name, value in self._edited.items()}
+        now = dict(self.model.named_parameters())
+        return {name: now[name].detach().to(self.device) for name in self.layout.names}
 
     @property
     def version(self) -> tuple[tuple[int, int], ...]:
@@ -124,11 +125,16 @@ class Objective:
 
     def call(self, parameters: Mapping[str, Tensor], function: Callable[..., Any], *arguments: Any) -> Any:
         """Compute ``function(model, *arguments)`` with `parameters` in the place of the model's own."""
-        state = {
+        fixed = {
             name: value.detach().to(self.device)
-            for name, value in [*self.model.named_parameters(), *self.model.named_buffers()]
+            for name, value in self.model.named_parameters()
+            if name not in parameters
         }
-        bound = {f"model.{name}": value for name, value in (state | dict(parameters)).items()}
+        # Copied, since a forward may write to them in eval mode too (a counter, a cache).
+        buffers = {
+            name: value.detach().to(self.device, copy=True) for name, value in self.model.named_buffers()
+        }
+        bound = {f"model.{name}": value for name, value in {**fixed, **buffers, **parameters}.items()}
         return functional_call(_Bound(self.model, function), bound, arguments)
 
     def outputs(self, parameters: Mapping[str, Tensor], batch: Any) -> Any:
@@ -141,8 +147,7 @@ class Objective:
 
     def losses_of(self, outputs: Any, batch: Any) -> Tensor:
         """Give the losses (B,) of given outputs."""
-        targets = self._targets(batch)
-        return self._loss(outputs, targets)
+        return self._loss(outputs, self._targets(batch))
 
     def losses(self, parameters: Mapping[str, Tensor], batch: Any) -> Tensor:
         """Give the losses (B,) of a batch as a function of the edited parameters."""
@@ -150,10 +155,14 @@ class Objective:
             return _checked_whole(self.call(parameters, self._whole, batch))
         return self.losses_of(self.outputs(parameters, batch), batch)
 
-    def gradient(self, batch: Any, weights: Tensor) -> Tensor:
+    def gradient(self, batch: Any, weights: Tensor | None = None) -> Tensor:
         """Give Σ w_i ∇L_i over a batch, float64 (p,): one reverse pass of the weighted losses."""
-        weighted = grad(lambda at: self.losses(at, batch) @ weights)
-        return self.layout.join(weighted(self.parameters))
+
+        def weighted(at: Mapping[str, Tensor]) -> Tensor:
+            losses = self.losses(at, batch)
+            return losses.sum() if weights is None else losses @ weights.to(losses.dtype)
+
+        return self.layout.join(grad(weighted)(self.parameters))
 
     def derivatives(self, batch: Any, direction: Tensor) -> Tensor:
         """Give directionᵀ∇L_i for every sample of a batch, (B,): one forward-mode pass.
@@ -169,12 +178,39 @@ class Objective:
         """Evaluate in eval mode; give modes and random states back on leaving, also by an exception."""
         modes = [(module, module.training) for module in self.model.modules()]
         try:
-            with unchanged_randomness():
+            # The user may call from under inference_mode, where nothing can be differentiated.
+            with torch.inference_mode(False), unchanged_randomness(), _differentiable_kernels(self.model):
                 self.model.eval()
                 yield
         finally:
             for module, training in modes:
                 module.training = training
+
+    def finite(self, values: Tensor, samples: Samples) -> Tensor:
+        """Pass on what was computed from `samples`, or say which of them makes it NaN or infinite.
+
+        Raises
+        ------
+        ValueError
+            Where `values` are not all finite.
+        """
+        if bool(torch.isfinite(values).all()):
+            return values
+        with torch.no_grad():
+            for where, batch in samples.batches(description="search for the NaN"):
+                losses = self.losses(self.parameters, batch).cpu()
+                bad = torch.nonzero(~torch.isfinite(losses)).flatten().tolist()
+                if bad:
+                    msg = (
+                        f"loss is {float(losses[bad[0]])} at position {where[bad[0]]} of {samples.name}; "
+                        "it must be finite: mend or leave out that sample"
+                    )
+                    raise ValueError(msg)
+        msg = (
+            f"a derivative of the loss on {samples.name} is not finite, though every loss is: look for a "
+            "square root, norm or logarithm at nought in the model or the loss"
+        )
+        raise ValueError(msg)
 
     def preflight(self, batch: Any, count: int) -> None:
         """Look at a small batch of `count` samples before long work.
@@ -182,40 +218,84 @@ class Objective:
         Raises
         ------
         ValueError
-            Losses that are not one finite number per sample, that no edited parameter moves, or that
-            torch cannot differentiate in forward mode.
+            Losses that are not one finite number per sample, that differ the second time, or that no
+            edited parameter moves.
+
+        Notes
+        -----
+        What the model or the loss raises passes through, with a note of what they were given.
         """
         _load_forward_mode()
-        parameters = {name: value.requires_grad_() for name, value in self.parameters.items()}
-        with torch.enable_grad():
-            losses = self.losses(parameters, batch)
-            if losses.shape != (count,):
-                msg = (
-                    f"loss gave shape {tuple(losses.shape)} for {count} samples; it must give one number "
-                    "per sample: loss(outputs, targets) -> (B,)"
-                )
-                raise ValueError(msg)
-            if not bool(torch.isfinite(losses).all()):
-                msg = f"loss is {losses.detach().cpu().tolist()} on the first samples; it must be finite"
-                raise ValueError(msg)
-            moved = None
-            if losses.requires_grad:
-                moved = torch.autograd.grad(losses.sum(), list(parameters.values()), allow_unused=True)
-        if moved is None or all(gradient is None for gradient in moved):
+        try:
+            losses, moved = self._tried(batch)
+            again = self.losses(self.parameters, batch)
+            self.derivatives(batch, torch.ones(self.layout.size, dtype=torch.float64, device=self.device))
+        except Exception as error:
+            kinds = {str(value.dtype) for value in self.parameters.values()}
+            error.add_note(
+                f"Raised on a batch of the first {count} samples: {_described(batch)}; the edited parameters "
+                f"are {', '.join(sorted(kinds))} on {self.device}. forward= and targets= say how a batch is "
+                "used, loss= what is made of it; all must have forward- and reverse-mode derivatives in torch"
+            )
+            raise
+        if losses.shape != (count,):
+            msg = (
+                f"loss gave shape {tuple(losses.shape)} for {count} samples; it must give one number "
+                "per sample: loss(outputs, targets) -> (B,)"
+            )
+            raise ValueError(msg)
+        if not bool(torch.isfinite(losses).all()):
+            msg = f"loss is {losses.tolist()} on the first samples; it must be finite: look at the data"
+            raise ValueError(msg)
+        if not torch.allclose(losses, again, rtol=1e-3):
+            msg = (
+                f"loss is {losses.tolist()} on the first samples and then {again.tolist()}: the model draws "
+                "random numbers in eval mode; switch that off, e.g. by another forward="
+            )
+            raise ValueError(msg)
+        if not moved:
             msg = (
                 "params: the losses do not depend on any edited parameter (a forward under no_grad, or "
                 "parameters that the outputs do not use); choose others"
             )
             raise ValueError(msg)
-        try:
-            self.derivatives(batch, torch.zeros(self.layout.size, dtype=torch.float64, device=self.device))
-        except NotImplementedError as error:
-            msg = (
-                "model or loss: an operation has no forward-mode derivative in torch "
-                f"({str(error).splitlines()[0]}); write it with other operations (for attention: "
-                "torch.nn.attention.sdpa_kernel(SDPBackend.MATH))"
-            )
-            raise ValueError(msg) from error
+
+    def _tried(self, batch: Any) -> tuple[Tensor, bool]:
+        """Give the losses of a batch and whether any edited parameter moves them."""
+        parameters = {name: value.requires_grad_() for name, value in self.parameters.items()}
+        with torch.enable_grad():
+            losses = self.losses(parameters, batch)
+            if not losses.requires_grad:
+                return losses, False
+            moved = torch.autograd.grad(losses.sum(), list(parameters.values()), allow_unused=True)
+        return losses.detach(), any(gradient is not None for gradient in moved)
+
+
+@contextmanager
+def _differentiable_kernels(model: nn.Module) -> Iterator[None]:
+    """Keep torch from its fused kernels that lack a forward-mode derivative (attention, recurrent layers)."""
+    fast = torch.backends.mha.get_fastpath_enabled()
+    with ExitStack() as stack:
+        stack.enter_context(sdpa_kernel(SDPBackend.MATH))
+        if any(isinstance(module, nn.RNNBase) for module in model.modules()):
+            backends: tuple[Any, ...] = (torch.backends.mkldnn, torch.backends.cudnn)
+            for backend in backends:
+                stack.callback(setattr, backend, "enabled", backend.enabled)
+                backend.enabled = False
+        stack.callback(torch.backends.mha.set_fastpath_enabled, fast)
+        torch.backends.mha.set_fastpath_enabled(False)
+        yield
+
+
+def _described(batch: Any) -> str:
+    """Say of what types and shapes a nested batch is."""
+    if isinstance(batch, Tensor):
+        return f"{str(batch.dtype).removeprefix('torch.')} {tuple(batch.shape)}"
+    if isinstance(batch, Mapping):
+        return "{" + ", ".join(f"{key}: {_described(value)}" for key, value in batch.items()) + "}"
+    if isinstance(batch, (tuple, list)):
+        return "(" + ", ".join(map(_described, batch)) + ")"
+    return type(batch).__name__
 
 
 def _load_forward_mode() -> None:
@@ -270,13 +350,13 @@ def _default_forward(model: nn.Module, batch: Any) -> Any:
         inputs = {key: value for key, value in batch.items() if key not in _TARGET_KEYS}
         outputs = model(**inputs)
     else:
-        outputs = model(batch[0])
+        outputs = model(batch[0] if isinstance(batch, (tuple, list)) else batch)
     return getattr(outputs, "logits", outputs)
 
 
 def _per_sample(loss: Loss) -> tuple[str, Callable[[Any, Any], Tensor]]:
     """Turn whatever `loss` is into a function giving (B,), with a name for reports."""
-    reduce = "sum"
+    reduce, named = "sum", loss
     if isinstance(loss, str):
         if loss not in LOSSES:
             msg = f"loss: {loss!r} is not known; use one of {', '.join(LOSSES)}, or a function"
@@ -288,7 +368,9 @@ def _per_sample(loss: Loss) -> tuple[str, Callable[[Any, Any], Tensor]]:
         function, has_reduction = copy.copy(loss), False
         function.reduction = "none"  # type: ignore[assignment]
     elif callable(loss):
-        name = getattr(loss, "__name__", type(loss).__name__)
+        while isinstance(named, partial):
+            named = named.func
+        name = getattr(named, "__name__", type(named).__name__)
         function, has_reduction = loss, _takes_reduction(loss)
         reduce = "mean" if has_reduction else "sum"
     else:
@@ -296,10 +378,15 @@ def _per_sample(loss: Loss) -> tuple[str, Callable[[Any, Any], Tensor]]:
         raise TypeError(msg)
     switched_off = {"reduction": "none"} if has_reduction else {}
     per_token = name in {"cross_entropy", "nll_loss", "CrossEntropyLoss", "NLLLoss"} or reduce == "sum"
+    # A function of the user's own may be called huber, too, and compare what it likes.
+    torchs = isinstance(loss, str) or str(getattr(named, "__module__", "")).startswith("torch.")
+    elementwise = torchs and name.lower().replace("_", "").startswith(_ELEMENTWISE)
 
     def losses(outputs: Any, targets: Any) -> Tensor:
-        with _broadcasts_refused(name, outputs, targets):
-            values = function(outputs, targets, **switched_off)
+        shapes = tuple(tuple(each.shape) for each in (outputs, targets) if isinstance(each, Tensor))
+        if elementwise and len(set(shapes)) > 1:
+            raise ValueError(_misfit(name, *shapes))
+        values = function(outputs, targets, **switched_off)
         if not isinstance(values, Tensor) or values.ndim == 0:
             msg = (
                 f"loss {name!r} gives one number for the whole batch; it must give one per sample, (B,): "
@@ -308,26 +395,24 @@ def _per_sample(loss: Loss) -> tuple[str, Callable[[Any, Any], Tensor]]:
             raise ValueError(msg)
         if values.ndim == 1:
             return values
-        if per_token and isinstance(targets, Tensor) and targets.shape == values.shape:
-            values = values.masked_fill(targets == IGNORED, 0.0)
+        if isinstance(targets, Tensor):
+            # Of other shapes only losses of class probabilities are in order, which have a dimension less
+            # than their targets; (B, 1) outputs beside (B,) targets have been broadcast to (B, B).
+            if len(shapes) == 2 and values.shape != targets.shape and values.ndim >= targets.ndim:
+                raise ValueError(_misfit(name, *shapes))
+            if per_token and values.shape == targets.shape and not targets.is_floating_point():
+                values = values.masked_fill(targets == IGNORED, 0.0)
         values = values.flatten(1)
         return values.sum(1) if per_token else values.mean(1)
 
     return name, losses
 
 
-@contextmanager
-def _broadcasts_refused(name: str, outputs: Any, targets: Any) -> Iterator[None]:
-    """Refuse (B, 1) outputs beside (B,) targets, which torch would silently broadcast to (B, B)."""
-    tensors = isinstance(outputs, Tensor) and isinstance(targets, Tensor)
-    if name in _ELEMENTWISE and tensors and outputs.shape != targets.shape:
-        msg = (
-            f"loss {name!r} compares outputs of shape {tuple(outputs.shape)} with targets of shape "
-            f"{tuple(targets.shape)}; make them equal, e.g. forward=lambda model, batch: "
-            "model(batch[0]).squeeze(-1)"
-        )
-        raise ValueError(msg)
-    yield
+def _misfit(name: str, outputs: tuple[int, ...], targets: tuple[int, ...]) -> str:
+    return (
+        f"loss {name!r} compares outputs of shape {outputs} with targets of shape {targets}; make them "
+        "equal, e.g. forward=lambda model, batch: model(batch[0]).squeeze(-1)"
+    )
 
 
 def _takes_reduction(loss: Callable[..., Any]) -> bool:

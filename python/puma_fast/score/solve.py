@@ -105,7 +105,8 @@ class ConjugateGradient:
             products += 1
             now = float(residual.norm()) / scale
             # Less than a halving of the true residual over a whole restart: rounding has the last word.
-            stagnated = now > reached / 2
+            # NaN products end here too.
+            stagnated = not now <= reached / 2
             if now < reached:
                 best, reached = x, now
             if reached <= self.tol:

@@ -1,1 +1,1 @@
-"""Indices out of millions of numbers; arrays in, ids out, never a model."""
+"""Indices out of millions of numbers: which samples to mark, to prune or to keep. Never sees a model."""

@@ -95,3 +95,16 @@ def test_lanczos_finds_the_extremes(eigenvalues):
     spread = np.ptp(eigenvalues)
     assert largest == pytest.approx(eigenvalues.max(), abs=1e-3 * spread + 1e-12)
     assert smallest == pytest.approx(eigenvalues.min(), abs=1e-2 * spread + 1e-12)
+
+
+def test_products_that_are_not_numbers_end_the_solve_at_once():
+    class Broken:
+        size = 3
+
+        def __matmul__(self, vector):
+            return vector * torch.nan
+
+    solve = ConjugateGradient(1e-8).solve(Broken(), torch.ones(3, dtype=torch.float64))
+    assert solve.status == "stagnated"
+    assert solve.iterations < 5
+    assert torch.isfinite(solve.x).all()

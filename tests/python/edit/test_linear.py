@@ -1,0 +1,440 @@
+"""Unfitting a linear model is really refitting it, and the first-order step errs by the square."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+import subprocess
+import sys
+from functools import partial
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from scipy import sparse
+from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits, load_iris
+from sklearn.linear_model import (
+    LogisticRegression,
+    LogisticRegressionCV,
+    Ridge,
+    RidgeClassifier,
+    RidgeCV,
+    SGDClassifier,
+)
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler, scale
+
+import puma_fast as pf
+
+Exact = partial(LogisticRegression, solver="newton-cholesky", tol=1e-13, max_iter=1000)
+
+
+def cancer():
+    X, y = load_breast_cancer(return_X_y=True)
+    return scale(X), np.array(["malignant", "benign"])[y]
+
+
+def digits():
+    X, y = load_digits(return_X_y=True)
+    kept = y < 5
+    return X[kept] / 16, y[kept]
+
+
+def diabetes():
+    X, y = load_diabetes(return_X_y=True)
+    return X + 3, y
+
+
+def two_targets():
+    X, y = load_diabetes(return_X_y=True)
+    return X, np.column_stack([y, X[:, 0] * y])
+
+
+DATA = {each.__name__: each() for each in (cancer, digits, diabetes, two_targets)}
+
+CASES = {
+    "binary": (cancer, Exact),
+    "binary without intercept": (cancer, partial(Exact, fit_intercept=False)),
+    "binary, weak penalty": (cancer, partial(Exact, C=100.0)),
+    "binary, class weights": (cancer, partial(Exact, C=0.1, class_weight={"benign": 3.0})),
+    "binary, balanced": (cancer, partial(Exact, class_weight="balanced")),
+    "multinomial": (digits, Exact),
+    "multinomial without intercept": (digits, partial(Exact, fit_intercept=False)),
+    "multinomial, balanced": (digits, partial(Exact, C=0.1, class_weight="balanced")),
+    "multinomial, class weights": (digits, partial(Exact, class_weight={3: 0.2, 4: 5})),
+    "ridge": (diabetes, partial(Ridge, alpha=0.1)),
+    "ridge without intercept": (diabetes, partial(Ridge, alpha=2.0, fit_intercept=False)),
+    "ridge without penalty": (diabetes, partial(Ridge, alpha=0.0)),
+    "ridge, targets": (two_targets, partial(Ridge, alpha=0.1)),
+    "ridge, an alpha per target": (two_targets, partial(Ridge, alpha=[0.1, 3.0])),
+    "ridge classifier, two classes": (cancer, RidgeClassifier),
+    "ridge classifier": (digits, partial(RidgeClassifier, alpha=0.5)),
+    "ridge classifier, balanced": (digits, partial(RidgeClassifier, class_weight="balanced")),
+}
+
+
+def numbers(estimator):
+    return np.concatenate([np.ravel(estimator.coef_), np.ravel(estimator.intercept_)])
+
+
+def predicted(estimator, X):
+    return estimator.decision_function(X) if hasattr(estimator, "classes_") else estimator.predict(X)
+
+
+def apart(one, other):
+    """Largest difference of two estimators' coefficients in units of the largest coefficient."""
+    return np.abs(numbers(one) - numbers(other)).max() / np.abs(numbers(other)).max()
+
+
+@pytest.fixture(params=CASES)
+def case(request):
+    data, make = CASES[request.param]
+    return make, *DATA[data.__name__]
+
+
+@pytest.mark.parametrize("weighted", [False, True], ids=["", "weighted"])
+def test_it_is_the_refit(case, weighted):
+    make, X, y = case
+    rng = np.random.default_rng(0)
+    weight = rng.uniform(0.2, 3.0, len(X)) if weighted else None
+    ids = rng.choice(len(X), 20, replace=False)
+    kept = np.setdiff1d(np.arange(len(X)), ids)
+    fitted = make().fit(X, y, sample_weight=weight)
+    refit = make().fit(X[kept], y[kept], sample_weight=None if weight is None else weight[kept])
+    assert apart(fitted, refit) > 1e-4
+    without, info = pf.unfit(fitted, X, y, ids, sample_weight=weight, return_info=True)
+    assert apart(without, refit) < 1e-10
+    assert without.coef_.shape == refit.coef_.shape
+    assert np.shape(without.intercept_) == np.shape(refit.intercept_)
+    assert type(without.intercept_) is type(refit.intercept_)
+    np.testing.assert_allclose(predicted(without, X), predicted(refit, X), rtol=1e-7, atol=1e-9)
+    assert info.converged
+    assert info.gradient_after <= info.tol < 1e-4 < info.gradient_before
+    assert info.gradient_fitted < 1e-10
+    np.testing.assert_array_equal(info.removed, np.sort(ids))
+    one_step = pf.unfit(fitted, X, y, ids, sample_weight=weight, newton_steps=1)
+    first_order = pf.unfit(fitted, X, y, ids, sample_weight=weight, newton_steps=0)
+    if isinstance(fitted, LogisticRegression):
+        assert info.newton_steps >= 2
+        assert apart(one_step, refit) < apart(first_order, refit)
+    else:
+        assert info.newton_steps == 1
+        assert apart(one_step, refit) < 1e-10
+    assert 1e-8 < apart(first_order, refit) < 0.6 * apart(fitted, refit)
+
+
+# One step is exact for ridge, and in RidgeClassifier's balancing a row counts whole whatever it weighs.
+STEPS = [
+    (name, steps)
+    for name in CASES
+    for steps in (0, 1)
+    if not (name.startswith("ridge") and (steps == 1 or "balanced" in name))
+]
+
+
+@pytest.mark.parametrize(("name", "newton_steps"), STEPS)
+def test_a_step_errs_by_the_square_of_the_removed_weight(name, newton_steps):
+    """One sample in two rows that share its weight: the error falls fourfold per halving."""
+    data, make = CASES[name]
+    X, y = DATA[data.__name__]
+    rng = np.random.default_rng(0)
+    fitted = make().fit(X, y)
+
+    def moved(j):
+        return apart(pf.unfit(fitted, X, y, [j], newton_steps=0), fitted)
+
+    # Most samples far from the boundary move nothing but the last digit.
+    sample = max(rng.choice(len(X), 20, replace=False), key=moved)
+    X, y = np.vstack([X, X[sample]]), np.concatenate([y, y[[sample]]])
+    parts, errors = [0.2, 0.1, 0.05, 0.025], []
+    for part in parts:
+        weight = np.ones(len(X))
+        weight[[sample, -1]] = 1 - part, part
+        fitted = make().fit(X, y, sample_weight=weight)
+        refit = make().fit(X[:-1], y[:-1], sample_weight=weight[:-1])
+        without = pf.unfit(fitted, X, y, [len(X) - 1], sample_weight=weight, newton_steps=newton_steps)
+        errors.append(np.linalg.norm(numbers(without) - numbers(refit)))
+    slope = np.polyfit(np.log(parts), np.log(errors), 1)[0]
+    assert slope == pytest.approx(2, abs=0.1)
+
+
+@pytest.mark.parametrize("newton_steps", [0, None])
+def test_the_estimator_and_the_data_are_untouched(case, newton_steps):
+    make, X, y = case
+    fitted = make().fit(X, y)
+    X, y, ids = X.copy(), y.copy(), np.array([5, 3])
+    before = pickle.dumps((fitted, X, y, ids))
+    for array in (X, y, ids):
+        array.flags.writeable = False
+    without = pf.unfit(fitted, X, y, ids, newton_steps=newton_steps)
+    for array in (X, y, ids):
+        array.flags.writeable = True
+    assert pickle.dumps((fitted, X, y, ids)) == before
+    assert type(without) is type(fitted)
+    assert not np.shares_memory(without.coef_, fitted.coef_)
+    assert without.get_params() == fitted.get_params()
+
+
+def test_liblinear_penalises_the_intercept():
+    X, y = DATA["cancer"]
+    make = partial(
+        LogisticRegression, solver="liblinear", tol=1e-10, max_iter=100_000, intercept_scaling=2.0, C=0.1
+    )
+    fitted, refit = make().fit(X, y), make().fit(X[9:], y[9:])
+    without = pf.unfit(fitted, X, y, range(9))
+    # liblinear stops early by its own measure; the difference must be all its own.
+    assert apart(without, refit) < 1e-3 * apart(fitted, refit)
+    _, info = pf.unfit(refit, X[9:], y[9:], [0], return_info=True)
+    assert info.gradient_fitted < 1e-6
+
+
+def test_without_a_penalty():
+    X, y = DATA["cancer"][0][:, :2], DATA["cancer"][1]
+    make = partial(Exact, C=np.inf)
+    assert apart(pf.unfit(make().fit(X, y), X, y, range(9)), make().fit(X[9:], y[9:])) < 1e-10
+    X, y = load_iris(return_X_y=True)
+    X, kept = X[:, :2], np.arange(150) % 10 > 0
+    y = y[np.random.default_rng(0).permutation(150)]
+    without, refit = pf.unfit(make().fit(X, y), X, y, ~kept), make().fit(X[kept], y[kept])
+    assert apart(without, refit) < 1e-10
+
+
+def test_a_loosely_fitted_estimator_is_brought_to_the_refit():
+    X, y = DATA["digits"]
+    loose, refit = LogisticRegression(max_iter=1000).fit(X, y), Exact().fit(X[5:], y[5:])
+    without, info = pf.unfit(loose, X, y, range(5), return_info=True)
+    assert info.gradient_fitted > 1e-5
+    assert apart(without, refit) < 1e-10
+    # The first-order step, too, makes up for both the samples and what the estimator left undone.
+    again = pf.unfit(loose, X, y, range(5), newton_steps=0)
+    assert apart(again, refit) < 1.5 * apart(
+        pf.unfit(Exact().fit(X, y), X, y, range(5), newton_steps=0), refit
+    )
+    assert apart(again, refit) < 0.1 * apart(loose, refit)
+
+
+def test_steps_converge_and_are_counted():
+    X, y = DATA["cancer"]
+    fitted, refit = Exact(C=10.0).fit(X, y), Exact(C=10.0).fit(X[60:], y[60:])
+    errors = []
+    for steps in range(1, 6):
+        without, info = pf.unfit(fitted, X, y, range(60), newton_steps=steps, return_info=True)
+        errors.append(apart(without, refit))
+        assert info.newton_steps == steps or info.converged
+    assert all(after < before or after < 1e-12 for before, after in pairwise(errors))
+    assert repr(info).startswith("UnfitInfo: 60 of 569 samples removed by")
+
+
+def test_most_of_the_data_can_go():
+    """Far from the new optimum a full step overshoots: backtracking finds the way."""
+    X, y = DATA["cancer"]
+    rng = np.random.default_rng(3)
+    kept = rng.choice(len(X), 60, replace=False)
+    ids = np.setdiff1d(np.arange(len(X)), kept)
+    make = partial(Exact, C=1000.0)
+    without, info = pf.unfit(make().fit(X, y), X, y, ids, return_info=True)
+    assert info.converged
+    assert apart(without, make().fit(X[np.sort(kept)], y[np.sort(kept)])) < 1e-9
+
+
+def test_ill_scaled_columns_keep_their_digits():
+    """Means of a million deviations, units apart by 1e9."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(400, 3))
+    y = (X.sum(1) + rng.logistic(size=400) > 0).astype(int)
+    units, shift = np.array([1e-5, 1.0, 1e4]), np.array([10.0, 1e6, 3e9])
+    plain = pf.unfit(Exact(C=np.inf).fit(X, y), X, y, range(20))
+    there = Exact(C=np.inf).fit(X[20:], y[20:])
+    assert apart(plain, there) < 1e-10
+    moved = X * units + shift
+    start = Exact(C=np.inf).fit(X, y)
+    start.intercept_ = start.intercept_ - start.coef_ @ (shift / units)
+    start.coef_ = start.coef_ / units
+    np.testing.assert_allclose(pf.unfit(start, moved, y, range(20)).coef_ * units, there.coef_, rtol=1e-7)
+
+
+def test_forms_of_the_same_data():
+    X, y = DATA["cancer"]
+    fitted = Exact().fit(X, y)
+    expected = pf.unfit(fitted, X, y, [3, 8])
+    mask = np.zeros(len(X), dtype=bool)
+    mask[[3, 8]] = True
+    for features in (np.asfortranarray(X), X.tolist(), np.repeat(X, 2, 1)[:, ::2]):
+        np.testing.assert_array_equal(pf.unfit(fitted, features, list(y), mask).coef_, expected.coef_)
+    narrow = Exact(tol=1e-5).fit(X.astype(np.float32), y)
+    without = pf.unfit(narrow, X.astype(np.float32), y, np.array([8, 3]))
+    assert without.coef_.dtype == np.float32
+    assert apart(without, expected) < 1e-4
+
+
+def test_a_class_of_its_own_is_recognised():
+    class Mine(LogisticRegression):
+        pass
+
+    X, y = DATA["cancer"]
+    without = pf.unfit(Mine().fit(X, y), X, y, [0])
+    assert type(without) is Mine
+
+
+def test_no_torch_and_no_scikit_learn_are_loaded():
+    code = (
+        "import sys, numpy as np, puma_fast as pf\n"
+        "pf.unfit, pf.linear_influence\n"
+        "assert not {'torch', 'sklearn', 'scipy'} & set(sys.modules)\n"
+        "from sklearn.linear_model import Ridge\n"
+        "X = np.random.default_rng(0).normal(size=(20, 2))\n"
+        "ridge = Ridge().fit(X, X[:, 0])\n"
+        "pf.unfit(ridge, X, X[:, 0], [1]); pf.linear_influence(ridge, X, X[:, 0], X, X[:, 0])\n"
+        "assert 'torch' not in sys.modules\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
+
+
+def fitted_cancer(**settings):
+    return Exact(**settings).fit(*DATA["cancer"])
+
+
+def changed(estimator, **attributes):
+    estimator = copy.copy(estimator)
+    for name, value in attributes.items():
+        setattr(estimator, name, value)
+    return estimator
+
+
+X, Y = DATA["cancer"]
+CLASS = np.flatnonzero(Y == "benign")
+WITH_NAN = X.copy()
+WITH_NAN[7, 2] = np.nan
+
+REFUSALS = {
+    "nothing": ({"ids": []}, ValueError, "ids is empty"),
+    "an empty mask": ({"ids": np.zeros(569, bool)}, ValueError, "marks no sample"),
+    "a short mask": ({"ids": np.ones(5, bool)}, ValueError, r"mask of shape \(5,\); X has 569"),
+    "twice": ({"ids": [4, 9, 4]}, ValueError, "ids holds 4 more than once"),
+    "out of range": ({"ids": [569]}, ValueError, "ids holds 569; positions run from 0 to 568"),
+    "negative": ({"ids": [-1]}, ValueError, "ids holds -1"),
+    "fractions": ({"ids": [0.5]}, ValueError, "integer positions"),
+    "all": ({"ids": range(569)}, ValueError, "ids mark all 569 samples"),
+    "a class": ({"ids": CLASS}, ValueError, "every sample of the class 'benign'"),
+    "a class but for its weight": (
+        {"ids": CLASS[1:], "sample_weight": np.where(np.arange(569) == CLASS[0], 0.0, 1.0)},
+        ValueError,
+        "every sample of the class 'benign'",
+    ),
+    "sparse": ({"X": sparse.csr_array(X)}, TypeError, r"X is sparse; pass X.toarray\(\)"),
+    "other features": ({"X": X[:, 1:]}, ValueError, r"X must have the 30 features .* \(569, 29\)"),
+    "one row": ({"X": X[0]}, ValueError, "X must be 2-dimensional"),
+    "no rows": ({"X": X[:0], "y": Y[:0]}, ValueError, "X holds no samples"),
+    "text": ({"X": X.astype(str)}, TypeError, "X must hold real numbers"),
+    "NaN": ({"X": WITH_NAN}, ValueError, r"X\[7, 2\] is nan"),
+    "fewer y": ({"y": Y[1:]}, ValueError, r"y must hold one class for each of 569 samples"),
+    "y in a column": ({"y": Y[:, None]}, ValueError, r"shape \(569,\), got shape \(569, 1\)"),
+    "an unknown class": ({"y": np.where(np.arange(569) == 3, "other", Y)}, ValueError, "class 'other'"),
+    "a missing class": ({"y": np.full(569, "benign")}, ValueError, "no sample of the class 'malignant'"),
+    "short weights": ({"sample_weight": np.ones(3)}, ValueError, r"sample_weight must have shape \(569,\)"),
+    "a negative weight": (
+        {"sample_weight": np.where(np.arange(569) == 5, -1.0, 1.0)},
+        ValueError,
+        r"sample_weight\[5\] is -1.0",
+    ),
+    "half a step": ({"newton_steps": 0.5}, ValueError, "newton_steps must be a whole number"),
+    "a step back": ({"newton_steps": -1}, ValueError, "newton_steps must be a whole number"),
+    "no tolerance": ({"tol": 0}, ValueError, "tol must be between 0 and 1"),
+    "not fitted": ({"estimator": LogisticRegression()}, ValueError, "not fitted: call its fit"),
+    "a pipeline": (
+        {"estimator": make_pipeline(StandardScaler(), Exact())},
+        TypeError,
+        r"got Pipeline; pass its last step, pipeline\[-1\]",
+    ),
+    "a search": ({"estimator": GridSearchCV(Exact(), {"C": [1]})}, TypeError, "best_estimator_"),
+    "its own search": (
+        {"estimator": LogisticRegressionCV(l1_ratios=(0,), use_legacy_attributes=False)},
+        TypeError,
+        "fit LogisticRegression at the C_",
+    ),
+    "ridge's own search": ({"estimator": RidgeCV()}, TypeError, "fit Ridge at the alpha_"),
+    "another estimator": ({"estimator": SGDClassifier()}, TypeError, "got SGDClassifier$"),
+    "no estimator": ({"estimator": 3}, TypeError, "got int$"),
+    "l1": (
+        {"estimator": LogisticRegression(l1_ratio=1, solver="liblinear").fit(X, Y)},
+        ValueError,
+        "l1_ratio=1 has an objective with kinks",
+    ),
+    "l1 by its old name": (
+        {"estimator": changed(fitted_cancer(), penalty="l1")},
+        ValueError,
+        "penalty='l1' has an objective with kinks",
+    ),
+    "elastic net": (
+        {"estimator": changed(fitted_cancer(), l1_ratio=0.5)},
+        ValueError,
+        "l1_ratio=0.5 has an objective with kinks",
+    ),
+    "sparse coefficients": (
+        {"estimator": copy.deepcopy(fitted_cancer()).sparsify()},
+        ValueError,
+        r"call its densify\(\)",
+    ),
+    "multinomial on two classes": (
+        {"estimator": changed(fitted_cancer(), multi_class="multinomial")},
+        ValueError,
+        "leave multi_class at its default",
+    ),
+    "singular": (
+        {"X": X[:, [0, 0]], "estimator": LogisticRegression(C=np.inf).fit(X[:, [0, 0]], Y)},
+        ValueError,
+        "curvature .* is singular: .* collinear",
+    ),
+    "constant": (
+        {"X": 0 * X[:, :2], "estimator": LogisticRegression(C=np.inf).fit(0 * X[:, :2], Y)},
+        ValueError,
+        "curvature .* is singular: columns of X are constant",
+    ),
+}
+
+
+@pytest.mark.parametrize("why", REFUSALS)
+def test_what_cannot_be_is_refused_by_name(why):
+    arguments, kind, message = REFUSALS[why]
+    with pytest.raises(kind, match=message):
+        pf.unfit(**{"estimator": fitted_cancer(), "X": X, "y": Y, "ids": [1]} | arguments)
+
+
+def test_one_against_the_rest_is_refused():
+    X, y = DATA["digits"]
+    fitted = Exact().fit(X, y)
+    for settings in ({"multi_class": "ovr"}, {"solver": "liblinear"}):
+        with pytest.raises(ValueError, match="on 5 classes is not one objective"):
+            pf.unfit(changed(fitted, **settings), X, y, [1])
+
+
+def test_what_ridge_refuses():
+    X, y = DATA["two_targets"]
+    with pytest.raises(ValueError, match=r"Ridge\(positive=True\)"):
+        pf.unfit(Ridge(positive=True).fit(X, y), X, y, [1])
+    fitted = Ridge().fit(X, y)
+    with pytest.raises(ValueError, match=r"y must have shape \(442, 2\), .* got \(442,\)"):
+        pf.unfit(fitted, X, y[:, 0], [1])
+    with pytest.raises(ValueError, match=r"y must be finite"):
+        pf.unfit(fitted, X, np.where(y > y.mean(), np.inf, y), [1])
+    with pytest.raises(ValueError, match=r"alpha of the estimator .* each of 2 targets, got 3"):
+        pf.unfit(changed(fitted, alpha=[1, 2, 3]), X, y, [1])
+
+
+def test_other_data_than_it_was_fitted_on_is_noticed():
+    X, y = load_breast_cancer(return_X_y=True)
+    fitted = Exact().fit(scale(X), y)
+    with pytest.warns(UserWarning, match="Pass the X, y and sample_weight that it was fitted on"):
+        pf.unfit(fitted, scale(X) + 1, y, [3], newton_steps=0)
+
+
+def test_what_has_no_minimum_is_said():
+    X = np.array([[-2.0], [-1.0], [0.5], [1.0], [2.0]])
+    y = np.array([0, 0, 1, 0, 1])
+    fitted = Exact(C=np.inf).fit(X, y)
+    assert np.isfinite(fitted.coef_).all()
+    # Without the one sample out of order the classes are separable.
+    with pytest.warns(RuntimeWarning, match="separable classes"):
+        _, info = pf.unfit(fitted, X, y, [2], return_info=True)
+    assert not info.converged
