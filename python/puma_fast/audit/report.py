@@ -7,6 +7,7 @@ one patched by the same length without reweighting, so that the reweighting's ow
 from __future__ import annotations
 
 import json
+import math
 import platform
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from puma_fast._core import __version__
+from puma_fast.atomic import replacing
+from puma_fast.audit import page
 from puma_fast.audit.membership import ThresholdAttack, threshold_attack
 from puma_fast.score.confidence import Predictions, predict
 from puma_fast.stages import Stages
@@ -147,13 +150,14 @@ class RemovalReport:
                 "iterations": qp.iterations,
             },
             "damping": asdict(removal.damping),
+            "settings": dict(removal.settings),
             "solves": {
                 name: {
                     "status": solve.status,
                     "iterations": solve.iterations,
                     "residual": solve.residual,
-                    # A right-hand side of nought leaves no Krylov space to see one from; JSON has no NaN.
-                    "smallest_ritz": solve.smallest_ritz if np.isfinite(solve.smallest_ritz) else None,
+                    # A right-hand side of nought leaves no Krylov space to see one from.
+                    "smallest_ritz": solve.smallest_ritz if math.isfinite(solve.smallest_ritz) else None,
                 }
                 for name, solve in removal.solves.items()
             },
@@ -199,6 +203,8 @@ class RemovalReport:
     def save(self, directory: str | os.PathLike[str]) -> list[Path]:
         """Write the receipt: ``report.json`` always, ``report.html`` where the extra `report` is installed.
 
+        Each file takes the place of an older one only once it is whole.
+
         Parameters
         ----------
         directory : path-like
@@ -208,12 +214,37 @@ class RemovalReport:
         -------
         list of Path
             What was written.
+
+        Warns
+        -----
+        UserWarning
+            Where the page is left out, with what to install.
+
+        Examples
+        --------
+        >>> import tempfile, torch, puma_fast as pf
+        >>> X = torch.linspace(-1, 1, 40, dtype=torch.float64)[:, None]
+        >>> puma = pf.Puma(
+        ...     torch.nn.Linear(1, 1, dtype=torch.float64),
+        ...     (X[:30], 2 * X[:30]),
+        ...     "mse_loss",
+        ...     holdout=(X[30:], 2 * X[30:]),
+        ... )
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     [path.name for path in puma.remove([3]).report.save(folder)]
+        ['report.json', 'report.html']
         """
         folder = Path(directory)
         folder.mkdir(parents=True, exist_ok=True)
-        receipt = folder / "report.json"
-        receipt.write_text(json.dumps(self.numbers(), indent=2) + "\n", encoding="utf-8")
-        return [receipt]
+        receipt, shown = folder / "report.json", folder / "report.html"
+        with replacing(receipt) as there:
+            text = json.dumps(_valid(self.numbers()), indent=2, allow_nan=False)
+            there.write_text(text + "\n", encoding="utf-8")
+        if not page.possible():
+            return [receipt]
+        with replacing(shown) as there:
+            there.write_text(page.render(self), encoding="utf-8")
+        return [receipt, shown]
 
     def _heading(self) -> str:
         removal = self.removal
@@ -239,6 +270,15 @@ class RemovalReport:
 
     def _times(self) -> str:
         return ", ".join(f"{name} {seconds:.2f}" for name, seconds in self.seconds.items())
+
+
+def _valid(value: Any) -> Any:
+    """Give nested numbers as JSON knows them: no infinities and no NaN, which become null."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _valid(each) for key, each in value.items()}
+    return [_valid(each) for each in value] if isinstance(value, list) else value
 
 
 def removal_report(

@@ -12,7 +12,7 @@ import copy
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from numbers import Real
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
@@ -102,6 +102,8 @@ class Removal:
         How the curvature solves ended, by stage.
     seconds : dict of str to float
         Seconds per stage.
+    settings : dict
+        What else was asked for (loss, weight decay, curvature, solver …), in plain numbers and words.
     direction, plain : Direction
         d = Φ_mk − Φ_up, and Φ_mk alone, the removal without reweighting.
     """
@@ -118,6 +120,7 @@ class Removal:
     damping: Damping
     solves: Mapping[str, Solve]
     seconds: Mapping[str, float]
+    settings: Mapping[str, Any]
     direction: Direction
     plain: Direction
     _objective: Objective = field(repr=False)
@@ -265,6 +268,7 @@ def remove(
         damping=influence.damping,
         solves=solves,
         seconds={**influence.stages, **stages},
+        settings=influence.settings | {"seed": seed, "max_change": max_change},
         direction=direction,
         plain=plain,
         _objective=influence.objective,

@@ -10,7 +10,7 @@ from __future__ import annotations
 import warnings
 from dataclasses import dataclass, field
 from numbers import Real
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
@@ -107,6 +107,21 @@ class Influence:
         tol = TOLERANCES[objective.layout.is_double] if tol is None else tol
         self._solver = _solver(solver, tol, max_iterations)
         self._kept: _Kept | None = None
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What was asked for, in plain numbers and words, for reports."""
+        return {
+            "loss": self.objective.loss_name,
+            "weight_decay": self.objective.weight_decay,
+            "parameters": self.objective.layout.size,
+            "parameter_names": list(self.objective.layout.names),
+            "curvature": self._undamped.kind,
+            "solver": type(self._solver).__name__,
+            "tol": getattr(self._solver, "tol", None),
+            "batch_size": self.samples.batch_size,
+            "device": str(self.objective.device),
+        }
 
     @property
     def damping(self) -> Damping:

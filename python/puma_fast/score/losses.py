@@ -38,7 +38,7 @@ IGNORED = -100
 
 def per_sample(loss: Loss) -> tuple[str, Callable[[Any, Any], Tensor]]:
     """Turn whatever `loss` is into a function giving (B,), with a name for reports."""
-    reduce = "sum"
+    reduce, named = "sum", loss
     if isinstance(loss, str):
         if loss not in LOSSES:
             msg = f"loss: {loss!r} is not known; use one of {', '.join(LOSSES)}, or a function"
@@ -50,7 +50,6 @@ def per_sample(loss: Loss) -> tuple[str, Callable[[Any, Any], Tensor]]:
         function, has_reduction = copy.copy(loss), False
         function.reduction = "none"  # type: ignore[assignment]
     elif callable(loss):
-        named: Any = loss
         while isinstance(named, partial):
             named = named.func
         name = getattr(named, "__name__", type(named).__name__)
@@ -61,7 +60,9 @@ def per_sample(loss: Loss) -> tuple[str, Callable[[Any, Any], Tensor]]:
         raise TypeError(msg)
     switched_off = {"reduction": "none"} if has_reduction else {}
     per_token = name in {"cross_entropy", "nll_loss", "CrossEntropyLoss", "NLLLoss"} or reduce == "sum"
-    elementwise = name.lower().replace("_", "").startswith(_ELEMENTWISE)
+    # A function of the user's own may be called huber, too, and compare what it likes.
+    torchs = isinstance(loss, str) or str(getattr(named, "__module__", "")).startswith("torch.")
+    elementwise = torchs and name.lower().replace("_", "").startswith(_ELEMENTWISE)
 
     def losses(outputs: Any, targets: Any) -> Tensor:
         shapes = tuple(tuple(each.shape) for each in (outputs, targets) if isinstance(each, Tensor))

@@ -80,6 +80,7 @@ class Objective:
         self._targets = targets or _default_targets
         self._whole = objective
         self.forward = Forward()
+        self._moved: tuple[object, dict[str, Tensor]] | None = None
         self.loss_name, self._loss = per_sample(loss)
 
     @property
@@ -90,8 +91,8 @@ class Objective:
     @property
     def parameters(self) -> dict[str, Tensor]:
         """The edited parameters as they are now, on the computing device, without a graph."""
-        now = dict(self.model.named_parameters())
-        return {name: now[name].detach().to(self.device) for name in self.layout.names}
+        now = self._state()
+        return {name: now[name].detach() for name in self.layout.names}
 
     @property
     def version(self) -> tuple[tuple[int, int], ...]:
@@ -101,17 +102,19 @@ class Objective:
 
     def call(self, parameters: Mapping[str, Tensor], function: Callable[..., Any], *arguments: Any) -> Any:
         """Compute ``function(model, *arguments)`` with `parameters` in the place of the model's own."""
-        fixed = {
-            name: value.detach().to(self.device)
-            for name, value in self.model.named_parameters()
-            if name not in parameters
-        }
+        state = self._state()
         # Copied, since a forward may write to them in eval mode too (a counter, a cache).
-        buffers = {
-            name: value.detach().to(self.device, copy=True) for name, value in self.model.named_buffers()
-        }
-        bound = {f"model.{name}": value for name, value in {**fixed, **buffers, **parameters}.items()}
+        buffers = {name: state[name].clone() for name, _ in self.model.named_buffers()}
+        bound = {f"model.{name}": value for name, value in {**state, **buffers, **parameters}.items()}
         return functional_call(_Bound(self.model, function), bound, arguments)
+
+    def _state(self) -> dict[str, Tensor]:
+        """Give parameters and buffers on the computing device, moved there once for all batches."""
+        version = self.version
+        if self._moved is None or self._moved[0] != version:
+            tensors = [*self.model.named_parameters(), *self.model.named_buffers()]
+            self._moved = version, {name: tensor.detach().to(self.device) for name, tensor in tensors}
+        return self._moved[1]
 
     def outputs(self, parameters: Mapping[str, Tensor], batch: Any) -> Any:
         """Give the model's outputs on a batch."""

@@ -1,0 +1,112 @@
+"""Weights from a file into a model: safetensors, or torch files read without unpickling objects.
+
+What training frameworks wrap around a state dict is looked through: the keys ``state_dict`` and
+``model``, and a prefix that all names share.
+"""
+
+from __future__ import annotations
+
+import pickle
+import warnings
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from puma_fast.cli.checks import UsageError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from torch import nn
+
+_KEYS = ("state_dict", "model", "model_state_dict")
+
+_PREFIXES = ("module.", "model.", "_orig_mod.")
+
+_SHOWN = 3
+"""Names listed of each kind that does not fit."""
+
+
+def load_checkpoint(model: nn.Module, path: Path) -> None:
+    """Load a checkpoint into a model, in place; nothing is written unless all of it fits.
+
+    Parameters
+    ----------
+    model : nn.Module
+        The model.
+    path : Path
+        ``.safetensors``; any other ending is read by torch with ``weights_only=True``.
+
+    Raises
+    ------
+    UsageError
+        Where the file cannot be read safely, holds no state dict, or does not fit: the first names that
+        are missing, not expected or of another shape are given.
+    """
+    state = _stripped(_state_dict(path), set(model.state_dict()))
+    own = model.state_dict()
+    shared = {value.data_ptr() for name, value in own.items() if name in state and value.numel()}
+    # A tied tensor is stored under one of its names.
+    missing = [name for name in own if name not in state and own[name].data_ptr() not in shared]
+    unexpected = [name for name in state if name not in own]
+    shapes = [
+        f"{name} is {tuple(value.shape)}, the model's {tuple(own[name].shape)}"
+        for name, value in state.items()
+        if name in own and value.shape != own[name].shape
+    ]
+    faults = [
+        f"{kind}: {', '.join(names[:_SHOWN])}"
+        + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
+        for kind, names in (("missing", missing), ("not expected", unexpected), ("other shape", shapes))
+        if names
+    ]
+    if faults:
+        msg = (
+            f"--checkpoint {path} does not fit the model; {'; '.join(faults)}. Let --model give the model "
+            "that was saved, or save model.state_dict() again"
+        )
+        raise UsageError(msg)
+    model.load_state_dict(state, strict=False)
+
+
+def _state_dict(path: Path) -> dict[str, Tensor]:
+    try:
+        if path.suffix.lower() == ".safetensors":
+            return load_file(path)
+        with warnings.catch_warnings():
+            # torch remarks on the protocol of a file that it then refuses.
+            warnings.simplefilter("ignore")
+            stored: Any = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        msg = (
+            f"--checkpoint {path} holds more than weights, and unpickling it could run any code; save "
+            "model.state_dict() alone, best with safetensors.torch.save_file"
+        )
+        raise UsageError(msg) from error
+    except (OSError, EOFError, RuntimeError, SafetensorError) as error:
+        msg = f"--checkpoint {path} cannot be read: {str(error).splitlines()[0] if str(error) else error!r}"
+        raise UsageError(msg) from error
+    for key in _KEYS:
+        if isinstance(stored, Mapping) and isinstance(stored.get(key), Mapping):
+            stored = stored[key]
+    if not isinstance(stored, Mapping) or not all(isinstance(value, Tensor) for value in stored.values()):
+        msg = (
+            f"--checkpoint {path} holds no state dict, nor one under {', '.join(_KEYS)}; "
+            "save model.state_dict()"
+        )
+        raise UsageError(msg)
+    return dict(stored)
+
+
+def _stripped(state: dict[str, Tensor], own: set[str]) -> dict[str, Tensor]:
+    """Take prefixes that all names share off, while the names are not the model's."""
+    while state and not own & state.keys():
+        prefix = next((each for each in _PREFIXES if all(name.startswith(each) for name in state)), None)
+        if prefix is None:
+            break
+        state = {name.removeprefix(prefix): value for name, value in state.items()}
+    return state

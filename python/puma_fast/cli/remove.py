@@ -1,0 +1,177 @@
+"""``puma-fast remove``: samples out of a checkpoint, with the patched weights and the report in a folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from puma_fast.cli import checks
+
+if TYPE_CHECKING:
+    import argparse
+
+
+def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command's parser."""
+    parser = commands.add_parser(
+        "remove",
+        help="remove samples from a trained model",
+        description=(
+            "Remove marked samples from a trained model. PKG.MOD:NAME names an object, or a function without "
+            "arguments that makes it; modules are also looked for in the current folder. Writes "
+            "model.safetensors (patched weights), delta.safetensors (the difference), report.json and "
+            "report.html."
+        ),
+    )
+    files = parser.add_argument_group("what")
+    files.add_argument("--model", required=True, metavar="PKG.MOD:NAME", help="the model")
+    files.add_argument(
+        "--checkpoint",
+        type=Path,
+        metavar="FILE",
+        help=(
+            "its weights: .safetensors, or .pt, .pth or .ckpt, read without unpickling objects; left out, "
+            "the model is taken as it is"
+        ),
+    )
+    files.add_argument("--data", required=True, metavar="PKG.MOD:NAME", help="the training data, unaugmented")
+    files.add_argument(
+        "--holdout", metavar="PKG.MOD:NAME", help="held-out data: the criterion, and the attack's strangers"
+    )
+    files.add_argument(
+        "--ids",
+        required=True,
+        type=Path,
+        metavar="FILE",
+        help="samples to remove: .npy (positions, or a mask), or a text file with a position on each line",
+    )
+    files.add_argument(
+        "--loss",
+        default="cross_entropy",
+        metavar="NAME",
+        help="name in torch.nn.functional, or PKG.MOD:NAME of a loss (default: cross_entropy)",
+    )
+    files.add_argument(
+        "--weight-decay", type=checks.amount, default=0.0, metavar="GAMMA", help="of training (default: 0)"
+    )
+    files.add_argument(
+        "--params",
+        action="append",
+        metavar="PATTERN",
+        help="edit only these parameters ('head.*'); repeatable",
+    )
+    length = parser.add_argument_group("how far")
+    length.add_argument(
+        "--eta",
+        type=checks.amount_or_auto,
+        metavar="ETA",
+        help="length, or auto (default: 1/n, one deletion)",
+    )
+    length.add_argument(
+        "--max-change",
+        type=checks.amount,
+        metavar="DELTA",
+        help="with --eta auto: bound of the criterion's change",
+    )
+    weights = parser.add_argument_group("reweighting")
+    weights.add_argument(
+        "--up",
+        type=_up,
+        default="rest",
+        metavar="rest|none|INT",
+        help="samples that may be reweighted: the rest, none, or so many drawn (default: rest)",
+    )
+    weights.add_argument("--l1", type=checks.amount, help="price of the sum of magnitudes, absolute")
+    weights.add_argument("--l2", type=checks.amount, help="price of the sum of squares, absolute")
+    solve = parser.add_argument_group("computation")
+    solve.add_argument("--curvature", choices=("ggn", "hessian"), default="ggn", help="(default: ggn)")
+    solve.add_argument("--solver", choices=("cg", "exact"), default="cg", help="(default: cg)")
+    solve.add_argument(
+        "--damping", type=checks.amount_or_auto, default="auto", metavar="D", help="(default: auto)"
+    )
+    solve.add_argument("--tol", type=float, help="relative residual of the solves")
+    solve.add_argument(
+        "--max-iterations", type=checks.positive, default=1000, metavar="N", help="per solve (default: 1000)"
+    )
+    solve.add_argument("--batch-size", type=checks.positive, metavar="B", help="samples at a time")
+    solve.add_argument("--threads", type=checks.positive, metavar="N", help="of the reweighting")
+    checks.add_outputs(parser, out=None)
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Run the removal."""
+    from puma_fast.cli.inputs import named, read_ids
+
+    checks.installed("torch")
+    ids = read_ids(options.ids)
+    figure = checks.picture(options.figure)
+    if options.checkpoint is not None and not options.checkpoint.is_file():
+        msg = f"--checkpoint {options.checkpoint}: there is no such file"
+        raise checks.UsageError(msg)
+    out = checks.folder(options.out)
+
+    from safetensors.torch import save_file, save_model
+    from torch import nn
+
+    from puma_fast.atomic import replacing
+    from puma_fast.audit import page
+    from puma_fast.cli.checkpoint import load_checkpoint
+    from puma_fast.cli.results import save_report
+    from puma_fast.puma import Puma
+
+    page.possible()
+    device = checks.device(options.device)
+    model = named("--model", options.model)
+    if not isinstance(model, nn.Module):
+        msg = f"--model {options.model} gives {type(model).__name__}, not a torch.nn.Module"
+        raise checks.UsageError(msg)
+    if options.checkpoint is not None:
+        load_checkpoint(model, options.checkpoint)
+    data = named("--data", options.data)
+    loss = named("--loss", options.loss, call=False) if ":" in options.loss else options.loss
+    holdout = None if options.holdout is None else named("--holdout", options.holdout)
+    try:
+        puma = Puma(
+            model.to(device),
+            data,
+            loss,
+            holdout=holdout,
+            weight_decay=options.weight_decay,
+            params=options.params,
+            curvature=options.curvature,
+            solver=options.solver,
+            damping=options.damping,
+            batch_size=options.batch_size,
+            tol=options.tol,
+            max_iterations=options.max_iterations,
+            n_threads=options.threads,
+        )
+    # On the first samples the user's model and loss may raise anything; notes say what they were given.
+    except Exception as error:
+        msg = ". ".join([str(error), *getattr(error, "__notes__", ())])
+        raise checks.UsageError(msg) from error
+    removal = puma.remove(
+        ids,
+        eta=options.eta,
+        max_change=options.max_change,
+        up=options.up,
+        l1=options.l1,
+        l2=options.l2,
+        seed=options.seed,
+    )
+    print(removal.report, end="\n\n")
+    with replacing(out / "model.safetensors") as there:
+        # Tied tensors are stored once, as the loader expects them.
+        save_model(removal.model, str(there), metadata={"format": "pt"})
+    with replacing(out / "delta.safetensors") as there:
+        delta: dict[str, Any] = {name: value.cpu().clone() for name, value in removal.delta.items()}
+        save_file(delta, there, metadata={"format": "pt"})
+    print(f"written {out / 'model.safetensors'}\nwritten {out / 'delta.safetensors'}")
+    print(save_report(removal.report, out, figure))
+
+
+def _up(text: str) -> str | int | None:
+    if text == "rest":
+        return text
+    return None if text == "none" else checks.positive(text)
