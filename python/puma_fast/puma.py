@@ -10,7 +10,7 @@ from puma_fast.audit.report import removal_report
 from puma_fast.data import Samples
 from puma_fast.edit.removal import Removal, remove
 from puma_fast.score.criteria import Criterion, Function, MeanLoss
-from puma_fast.score.influence import Influence
+from puma_fast.score.influence import KEPT_CRITERIA, Influence
 from puma_fast.score.objective import Objective
 
 if TYPE_CHECKING:
@@ -191,7 +191,7 @@ class Puma:
         eta: float | Literal["auto"] | None = None,
         max_change: float | None = None,
         up: Up = "rest",
-        l1: float | None = None,
+        l1: float = 0.0,
         l2: float | None = None,
         criterion: Callable[[nn.Module], Tensor] | Any = None,
         seed: int = 0,
@@ -210,8 +210,12 @@ class Puma:
         up : "rest", int, array_like or None, default "rest"
             Which samples may be reweighted: every unmarked one, that many drawn (seeded, classes in
             proportion), those ids, or none (plain influence removal).
-        l1, l2 : float, optional
-            Regularisation of the weights (Eq. 10), absolute; see `solve_weights` for the defaults.
+        l1 : float, default 0.0
+            Price of the sum of the weights' magnitudes (Eq. 10), absolute. Without one the weights spread
+            over all samples and each is small; a high price puts all of b on a few large weights, which
+            leave the range of a first-order prediction.
+        l2 : float, optional
+            Price of their squares (Eq. 10), absolute; by default as `solve_weights` has it.
         criterion : callable or like `data`, optional
             Another criterion than the facade's; see `Puma`.
         seed : int, default 0
@@ -225,7 +229,8 @@ class Puma:
         Raises
         ------
         ValueError
-            No, duplicate, unknown or all samples in `ids`; a marked one in `up`; negative l1 or l2.
+            No, duplicate, unknown or all samples in `ids`; a marked one in `up`; negative l1 or l2,
+            or either with ``up=None``.
         """
         chosen = self._chosen(criterion)
         marked = self._data.positions(ids)
@@ -265,4 +270,6 @@ class Puma:
                 wrapped = MeanLoss(self._read(criterion, name="criterion"))
             # The user's object is kept along, so that its id is not given to another one.
             self._criteria[id(criterion)] = criterion, wrapped
+            if len(self._criteria) > KEPT_CRITERIA:
+                del self._criteria[next(iter(self._criteria))]
         return self._criteria[id(criterion)][1]

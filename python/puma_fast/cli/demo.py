@@ -74,9 +74,7 @@ def run(options: argparse.Namespace) -> None:
         weight_decay=digits.WEIGHT_DECAY,
         device=device,
     )
-    # Without a price on their sum the weights spread over all samples and each is small: a few large
-    # ones would leave the range where the prediction, which is of first order, holds.
-    removal = puma.remove(marked, l1=0.0)
+    removal = puma.remove(marked)
     plain = puma.remove(marked, up=None)
     print(removal.report)
     print("\n" + _in_words(removal.report))

@@ -81,7 +81,9 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
         metavar="rest|none|INT",
         help="samples that may be reweighted: the rest, none, or so many drawn (default: rest)",
     )
-    weights.add_argument("--l1", type=checks.amount, help="price of the sum of magnitudes, absolute")
+    weights.add_argument(
+        "--l1", type=checks.amount, default=0.0, help="price of the sum of magnitudes, absolute (default: 0)"
+    )
     weights.add_argument("--l2", type=checks.amount, help="price of the sum of squares, absolute")
     solve = parser.add_argument_group("computation")
     solve.add_argument("--curvature", choices=("ggn", "hessian"), default="ggn", help="(default: ggn)")

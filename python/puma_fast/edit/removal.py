@@ -199,7 +199,7 @@ def remove(
     eta: float | Literal["auto"] | None = None,
     max_change: float | None = None,
     up: Up = "rest",
-    l1: float | None = None,
+    l1: float = 0.0,
     l2: float | None = None,
     seed: int = 0,
     n_threads: int | None = None,
@@ -224,6 +224,12 @@ def remove(
     samples, stages = influence.samples, Stages()
     if len(marked) == samples.n:
         msg = f"ids mark all {samples.n} samples; at least one must stay, so leave some out"
+        raise ValueError(msg)
+    if up is None and (l1 != 0 or l2 is not None):
+        msg = (
+            f"l1={l1!r} and l2={l2!r} price weights, of which up=None has none; "
+            "leave them out or pass up='rest'"
+        )
         raise ValueError(msg)
     length = _starting_eta(eta, max_change, samples.n)
     up_positions = choose_up(up, samples, influence.objective, marked, seed)

@@ -35,6 +35,9 @@ TOLERANCES = {True: 1e-10, False: 1e-5}
 
 SOLVERS = ("cg", "exact")
 
+KEPT_CRITERIA = 8
+"""Criteria whose solves and scores are kept, two vectors of p and one of n each."""
+
 
 @dataclass(frozen=True)
 class Damping:
@@ -164,6 +167,10 @@ class Influence:
                 solve = self.inverse(gradient, stage="criterion solve")
             # The criterion is kept along, so that its id is not given to another one.
             kept.directions[id(criterion)] = criterion, gradient, solve
+            if len(kept.directions) > KEPT_CRITERIA:
+                oldest = next(iter(kept.directions))
+                del kept.directions[oldest]
+                kept.scores.pop(oldest, None)
         _, gradient, solve = kept.directions[id(criterion)]
         return gradient, solve
 

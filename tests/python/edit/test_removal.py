@@ -135,6 +135,7 @@ def test_eta_is_chosen_by_measuring(convex):
         ({"eta": "auto"}, "eta='auto' and max_change go together"),
         ({"max_change": 0.1}, "eta='auto' and max_change go together"),
         ({"eta": "auto", "max_change": 0.0}, "max_change must be a positive change"),
+        ({"l1": 0.1, "up": None}, "l1=0.1 and l2=None price weights, of which up=None has none"),
         ({"l1": -1.0}, "l1"),
         ({"l2": float("nan")}, "l2"),
     ],

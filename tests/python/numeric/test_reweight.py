@@ -330,7 +330,7 @@ def test_statuses_and_summary():
         ([1.0], {"target": 1.0, "l1": np.inf, "max_residual": 1}, ValueError, "pass a finite l1"),
         ([1.0], {"target": 1.0, "tol": 0}, ValueError, "tol: must be positive"),
         ([1.0], {"target": 1.0, "max_iter": 0}, ValueError, "max_iter: must be at least 1"),
-        ([1.0], {"target": 1.0, "n_threads": 0}, ValueError, "n_threads: must be at least 1"),
+        ([1.0], {"target": 1.0, "n_threads": 0}, ValueError, "n_threads must be at least 1"),
         (["a"], {"target": 1.0}, TypeError, "psi_up must hold real numbers"),
         ([1j], {"target": 1.0}, TypeError, "psi_up must hold real numbers"),
         (torch.ones(2, requires_grad=True), {"target": 1.0}, TypeError, r"pass psi_up\.detach"),

@@ -288,7 +288,7 @@ def test_what_does_not_fit_together_is_raised_with_what_was_given():
     bag = nn.Sequential(nn.EmbeddingBag(3, 4), linear())
     with pytest.raises(NotImplementedError) as caught:
         pf.Puma(bag, (TOKENS.clamp(min=0), CLASSES))
-    assert "forward- and reverse-mode derivatives" in caught.value.__notes__[0]
+    assert "differentiable in torch, twice" in caught.value.__notes__[0]
 
 
 # Models.
