@@ -11,11 +11,12 @@ from __future__ import annotations
 import argparse
 import math
 
-import numpy as np
-from scipy.optimize import minimize
+from referee import alternate, versions
 
-import puma_fast as pf
-from referee import alternate, machine, require_release
+import numpy as np  # isort: skip
+from scipy.optimize import minimize  # isort: skip
+
+import puma_fast as pf  # isort: skip
 
 
 def objective(psi, b, l1, l2, weights):
@@ -43,6 +44,8 @@ def slsqp(psi, b, l1, l2):
         bounds=[(0, None)] * (2 * n),
         options={"ftol": 1e-15, "maxiter": 10_000},
     )
+    if not answer.success:
+        raise RuntimeError(answer.message)
     return answer.x[:n] - answer.x[n:]
 
 
@@ -82,12 +85,8 @@ def main() -> None:
     parser.add_argument("--slsqp", type=int, nargs="*", default=[200, 500, 1000], help="sizes for SLSQP")
     parser.add_argument("--sorted", type=int, nargs="*", default=[10**5, 10**6], help="sizes for NumPy")
     arguments = parser.parse_args()
-    require_release()
-    print(machine("numpy", "scipy"))
-    print("Command: `python benches/python/bench_reweight.py`. Default l1 and l2, normal scores, float64;")
-    print(
-        "medians of alternate runs; the last columns are (rival − ours)/ours by the referee, and our gap.\n"
-    )
+    print("Default l1 and l2, normal scores, float64; medians of alternate runs; the last columns are")
+    print("(rival − ours)/ours by the referee, and our gap. " + versions("numpy", "scipy") + "\n")
     print("| n | rival | ours, ms | rival, ms | ratio | objective excess of rival | our gap / objective |")
     print("|---|---|---|---|---|---|---|")
     for n in arguments.slsqp:
