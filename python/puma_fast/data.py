@@ -160,11 +160,14 @@ class Samples:
         size = max(1, min(self.batch_size, -(-len(where) // at_least)))
         chunks = [where[i : i + size] for i in range(0, len(where), size)]
         batches = zip(chunks, self._read(where, chunks), strict=True)
-        bar = tqdm(
-            batches, description, len(chunks), disable=self._disable_bar, delay=2, leave=False, unit="batch"
-        )
-        for chunk, batch in bar:
-            yield chunk, _to(batch, self.device)
+        with self.bar(description, total=len(chunks), unit="batch") as bar:
+            for chunk, batch in batches:
+                yield chunk, _to(batch, self.device)
+                bar.update()
+
+    def bar(self, description: str, *, unit: str, total: int | None = None) -> tqdm[Any]:
+        """Make a progress bar that is seen once the work takes over two seconds."""
+        return tqdm(desc=description, total=total, unit=unit, disable=self._disable_bar, delay=2, leave=False)
 
     def scattered(self) -> NDArray[np.int64] | None:
         """Give all positions in one random order, always the same; None for a stream, which has its own."""

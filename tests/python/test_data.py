@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 from collections import namedtuple
 
 import numpy as np
@@ -363,3 +364,13 @@ def test_data_that_is_no_data_is_refused_by_name(data, error, message):
 def test_the_batch_size_is_at_least_one():
     with pytest.raises(ValueError, match="batch_size must be at least 1, got 0"):
         Samples((X, Y), batch_size=0)
+
+
+def test_a_bar_is_seen_after_two_seconds_and_only_where_it_is_wanted(capsys):
+    data = (torch.zeros(4, 1),)
+    shown, silent = (Samples(data, batch_size=1, progress=progress) for progress in (True, None))
+    for _ in zip(shown.batches(description="shown"), silent.batches(description="silent"), strict=True):
+        time.sleep(0.8)
+    seen = capsys.readouterr().err
+    assert "shown" in seen
+    assert "silent" not in seen

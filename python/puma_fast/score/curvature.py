@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from torch import Tensor
+    from tqdm import tqdm
 
     from puma_fast.data import Samples
     from puma_fast.score.objective import Objective
@@ -37,6 +38,13 @@ class Curvature:
         Which matrix; an `objective` given whole has no outputs, so it takes "hessian".
     damping : float
         Added to the diagonal, at least 0.
+
+    Attributes
+    ----------
+    products : int
+        Products formed so far.
+    bar : tqdm or None
+        A progress bar that counts them along.
     """
 
     def __init__(
@@ -53,6 +61,7 @@ class Curvature:
         self.kind = kind
         self.damping = float(damping)
         self.products = 0
+        self.bar: tqdm[Any] | None = None
         self._product = _ggn_product if kind == "ggn" else _hessian_product
 
     @property
@@ -68,6 +77,8 @@ class Curvature:
         for _, batch in self.samples.batches(description="curvature"):
             total += layout.join(self._product(self.objective, parameters, tangent, batch))
         self.products += 1
+        if self.bar is not None:
+            self.bar.update()
         self.objective.finite(total, self.samples)
         return total / self.samples.n + (self.objective.weight_decay + self.damping) * vector
 

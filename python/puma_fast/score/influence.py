@@ -140,7 +140,8 @@ class Influence:
             H is not positive definite.
         """
         curvature = self._current().curvature
-        solve = self._solver.solve(curvature, rhs)
+        with self.samples.bar(stage, unit="product") as curvature.bar:
+            solve = self._solver.solve(curvature, rhs)
         if solve.status == "negative_curvature":
             lowest = min(solve.smallest_ritz, 0.0)
             msg = (
@@ -232,7 +233,8 @@ class Influence:
     def _choose_damping(self) -> Damping:
         if self._damping != "auto":
             return Damping(float(self._damping), "given")
-        smallest, largest = extreme_eigenvalues(self._undamped, device=self.objective.device)
+        with self.samples.bar("damping", unit="product") as self._undamped.bar:
+            smallest, largest = extreme_eigenvalues(self._undamped, device=self.objective.device)
         if largest <= 0.0:
             msg = (
                 f"curvature={self._undamped.kind!r} is nought in every direction: the loss is linear in what "
