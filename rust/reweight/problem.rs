@@ -81,7 +81,13 @@ impl<'a, T: Float> Problem<'a, T> {
             psi[range].iter().map(|x| (x.to_f64() * scale).powi(2)).sum::<f64>()
         })?;
         problem.squares = parts.into_iter().sum();
-        problem.l1_max = 2.0 * problem.steepest(context, &problem.b)?;
+        // One criterion's steepest sample is its largest.
+        let steepest = if k == 1 {
+            (problem.b[0] * Dd::new(problem.largest)).value().abs()
+        } else {
+            problem.steepest(context, &problem.b)?
+        };
+        problem.l1_max = 2.0 * steepest;
         problem.l1 = options.l1.map_or(0.05 * problem.l1_max, |l1| l1 * scale * scale);
         problem.l2 = options.l2.map_or(1e-3 * problem.squares / k as f64, |l2| l2 * scale * scale);
         Ok(problem)
@@ -146,7 +152,10 @@ impl<'a, T: Float> Problem<'a, T> {
 
     /// The residual of the resting weights, −b where the box allows zero.
     pub(super) fn resting_residual(&self, context: &Context<'_>) -> Result<Vec<Dd>> {
-        let parts = context.map_chunks(self.n, (CHUNK / self.k).max(1), |range| {
+        // One box for all weights, with zero in it, leaves nothing to add up.
+        let zero = matches!((self.lower, self.upper), (Bound::All(_), Bound::All(_)))
+            && (self.n == 0 || self.resting(0) == 0.0);
+        let parts = context.map_chunks(if zero { 0 } else { self.n }, (CHUNK / self.k).max(1), |range| {
             let mut sums = vec![Dd::default(); self.k];
             for j in range {
                 let weight = self.resting(j);

@@ -34,6 +34,9 @@ use crate::vecmath::Dd;
 /// Newton steps taken on trust; from then on every second one is a bisection.
 const TRUST: usize = 12;
 
+/// Samples from which the first price is estimated, where there are many times more.
+const SAMPLE: usize = 1 << 13;
+
 /// The weights' size as a function of y = |ψ|.
 #[derive(Clone, Copy)]
 struct Line {
@@ -286,7 +289,7 @@ impl<T: Float> Equation<'_, '_, T> {
         // first price is the one at which slack alone, or the largest sample alone, meets the demand.
         let top = self.problem.largest;
         let first = (2.0 * l2 * self.wanted.value() + l1 * top) / (2.0 * l2 * self.slack + top * top);
-        let mut m = if first > 0.0 { (l1 / first).min(high) } else { high };
+        let mut m = self.estimate(if first > 0.0 { (l1 / first).min(high) } else { high }, high);
         for step in 0.. {
             let here = line(m);
             let value = self.evaluate(&here)?;
@@ -329,6 +332,36 @@ impl<T: Float> Equation<'_, '_, T> {
             }
         }
         self.slope(line(high))
+    }
+
+    /// Where Newton's method, begun at `start`, leads on equally spaced samples. Only a place to begin:
+    /// the root itself is found, and tested, on all of them.
+    fn estimate(&self, start: f64, high: f64) -> f64 {
+        let (problem, l1, l2) = (self.problem, self.problem.l1, self.problem.l2);
+        let stride = problem.n / SAMPLE;
+        if stride < 8 || l2 == 0.0 {
+            return start;
+        }
+        let share = problem.n as f64 / problem.n.div_ceil(stride) as f64;
+        let mut m = start;
+        for _ in 0..TRUST {
+            let line = Line { ramp: l1 / (2.0 * l2 * m), threshold: m, slope: Dd::default() };
+            let (mut effect, mut free) = (0.0, 0.0);
+            for j in (0..problem.n).step_by(stride) {
+                let e = self.sign * problem.psi(j);
+                let weight = line.weight(e, problem.lower.at(j), problem.upper.at(j));
+                effect += e * weight;
+                free += if weight.abs() == line.at(e.abs()) { e * e } else { 0.0 };
+            }
+            let price = l1 / m;
+            let error = self.slack * price + share * effect - self.wanted.value();
+            let next = l1 / (price - error / (self.slack + share * free / (2.0 * l2)));
+            if !(next > 0.0 && next < high) {
+                return start;
+            }
+            m = next;
+        }
+        m
     }
 
     /// One Newton step of the slope, if it stays on the linear piece it started from: the root then.
