@@ -71,7 +71,12 @@ pub(super) fn certify<T: Float, W: Float>(
     } else {
         binding_misfit(residual[0], price[0], problem.max_residual)
     };
-    let radius = if problem.l1 > 0.0 { objective / problem.l1 } else { 2.0 * total.l1_norm };
+    // ‖λ*‖₁ is bounded by what either price leaves of the objective, ‖λ‖₁ ≤ √n·‖λ‖₂ for the second.
+    let by_l1 = if problem.l1 > 0.0 { objective / problem.l1 } else { f64::INFINITY };
+    let by_l2 =
+        if problem.l2 > 0.0 { (problem.n as f64 * objective / problem.l2).sqrt() } else { f64::INFINITY };
+    let radius = by_l1.min(by_l2);
+    let radius = if radius.is_finite() { radius } else { 2.0 * total.l1_norm };
     let bounded = if total.excess > 0.0 { radius * total.excess } else { 0.0 } + total.bounded_terms;
     Ok(Certificate {
         residual,

@@ -294,7 +294,7 @@ def test_ids_as_a_mask_or_a_text(here, tmp_path, kind):
 
 
 @pytest.mark.parametrize(
-    "prefix", ["", "module.", "model.", "_orig_mod.", "model._orig_mod.", "module.module."]
+    "prefix", ["", "module.", "model.", "_orig_mod.", "model._orig_mod.", "module.module.", "net."]
 )
 @pytest.mark.parametrize("key", [None, "state_dict", "model"])
 def test_a_checkpoint_is_found_under_keys_and_prefixes(here, model, tmp_path, prefix, key):
@@ -321,6 +321,16 @@ def test_tied_tensors_come_back_from_one_name(tmp_path):
     save_file(state, tmp_path / "tied.safetensors")
     load_checkpoint(other, tmp_path / "tied.safetensors")
     assert torch.equal(other.head.weight, tied.body.weight)
+
+
+def test_the_users_checkpoint_is_never_overwritten(here, tmp_path):
+    own = here / "model.safetensors"
+    own.write_bytes((here / "net.safetensors").read_bytes())
+    before = own.read_bytes()
+    said = refusal(remove(here, here, checkpoint=own))
+    assert "--out" in said
+    assert "overwrite --checkpoint" in said
+    assert own.read_bytes() == before
 
 
 def test_a_checkpoint_that_does_not_fit_names_what(here, tmp_path):

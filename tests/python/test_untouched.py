@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import random
 from contextlib import nullcontext
 
@@ -296,3 +297,37 @@ def test_buffers_count_as_the_model():
     with torch.no_grad():
         model[2].running_var *= 4
     assert np.abs(puma.influence() - before).max() > 1e-3 * np.abs(before).max()
+
+
+class Remembering(nn.Module):
+    """Keeps its activations and counts its calls, as models made for probing do."""
+
+    def __init__(self):
+        super().__init__()
+        self.linear = nn.Linear(3, 2)
+        self.calls = 0
+
+    def forward(self, x):
+        self.calls += 1
+        self.hidden = self.linear(x)
+        return self.hidden
+
+
+def test_what_a_forward_keeps_on_the_model_is_taken_away_again():
+    model = Remembering()
+    data = (torch.randn(12, 3), torch.randint(0, 2, (12,)))
+    removal = pf.Puma(model, data, holdout=data).remove([0])
+    assert removal.report.before.criterion > 0
+    assert model.calls == 0
+    assert not hasattr(model, "hidden")
+    copy.deepcopy(model)
+    assert removal.model.calls == 0
+
+
+def test_autocast_around_a_call_changes_nothing():
+    model = nn.Linear(3, 2)
+    data = (torch.randn(12, 3), torch.randint(0, 2, (12,)))
+    expected = pf.Puma(model, data, holdout=data).influence()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = pf.Puma(model, data, holdout=data).influence()
+    assert (found == expected).all()

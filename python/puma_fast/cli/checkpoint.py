@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
 _KEYS = ("state_dict", "model", "model_state_dict")
 
-_PREFIXES = ("module.", "model.", "_orig_mod.")
-
 _SHOWN = 3
 """Names listed of each kind that does not fit."""
 
@@ -103,10 +101,11 @@ def _state_dict(path: Path) -> dict[str, Tensor]:
 
 
 def _stripped(state: dict[str, Tensor], own: set[str]) -> dict[str, Tensor]:
-    """Take prefixes that all names share off, while the names are not the model's."""
-    while state and not own & state.keys():
-        prefix = next((each for each in _PREFIXES if all(name.startswith(each) for name in state)), None)
-        if prefix is None:
-            break
-        state = {name.removeprefix(prefix): value for name, value in state.items()}
-    return state
+    """Take prefixes that all names share off until they are the model's; where they never are, none."""
+    names = state
+    while names and not own & names.keys():
+        prefix = next(iter(names)).partition(".")[0] + "."
+        if not all(name.startswith(prefix) for name in names):
+            return state
+        names = {name.removeprefix(prefix): value for name, value in names.items()}
+    return names

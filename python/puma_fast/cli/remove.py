@@ -11,6 +11,10 @@ if TYPE_CHECKING:
     import argparse
 
 
+PATCHED = "model.safetensors"
+"""The patched weights' file within --out."""
+
+
 def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command's parser."""
     parser = commands.add_parser(
@@ -112,6 +116,9 @@ def run(options: argparse.Namespace) -> None:
         msg = f"--checkpoint {options.checkpoint}: there is no such file"
         raise checks.UsageError(msg)
     out = checks.folder(options.out)
+    if options.checkpoint is not None and (out / PATCHED).resolve() == options.checkpoint.resolve():
+        msg = f"--out {options.out}: the patched weights would overwrite --checkpoint; choose another folder"
+        raise checks.UsageError(msg)
 
     from safetensors.torch import save_file, save_model
     from torch import nn
@@ -163,13 +170,13 @@ def run(options: argparse.Namespace) -> None:
         seed=options.seed,
     )
     print(removal.report, end="\n\n")
-    with replacing(out / "model.safetensors") as there:
+    with replacing(out / PATCHED) as there:
         # Tied tensors are stored once, as the loader expects them.
         save_model(removal.model, str(there), metadata={"format": "pt"})
     with replacing(out / "delta.safetensors") as there:
         delta: dict[str, Any] = {name: value.cpu().clone() for name, value in removal.delta.items()}
         save_file(delta, there, metadata={"format": "pt"})
-    print(f"written {out / 'model.safetensors'}\nwritten {out / 'delta.safetensors'}")
+    print(f"written {out / PATCHED}\nwritten {out / 'delta.safetensors'}")
     print(save_report(removal.report, out, figure))
 
 

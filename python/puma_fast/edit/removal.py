@@ -168,7 +168,7 @@ class Removal:
         -------
         Removal
         """
-        return replace(self, eta=checked_eta(eta))
+        return replace(self, eta=checked_eta(eta), settings={**self.settings, "max_change": None})
 
     def patched(self, direction: Direction) -> dict[str, Tensor]:
         """Compute θ + η·direction by parameter name, in float64 and rounded once to the model's types."""
@@ -231,6 +231,10 @@ def remove(
             "leave them out or pass up='rest'"
         )
         raise ValueError(msg)
+    for name, price in (("l1", l1), ("l2", l2)):
+        if price is not None and not price >= 0:
+            msg = f"{name} must be a number, at least 0, got {price!r}; leave it out for its default"
+            raise ValueError(msg)
     length = _starting_eta(eta, max_change, samples.n)
     up_positions = choose_up(up, samples, influence.objective, marked, seed)
 
@@ -280,7 +284,9 @@ def remove(
         _objective=influence.objective,
         _version=influence.objective.version,
     )
-    return removal if max_change is None else _within(removal, criterion, max_change)
+    if max_change is None:
+        return removal
+    return replace(_within(removal, criterion, max_change), settings=removal.settings)
 
 
 def checked_eta(eta: float) -> float:

@@ -154,16 +154,24 @@ class Objective:
 
     @contextmanager
     def untouched(self) -> Iterator[None]:
-        """Evaluate in eval mode; give modes and random states back on leaving, also by an exception."""
-        modes = [(module, module.training) for module in self.model.modules()]
+        """Evaluate in eval mode; leave attributes, modes and random states as they were, come what may."""
+        # A forward may keep activations on the module, which would outlive the pass that they belong to.
+        kept = [(module, module.__dict__.copy()) for module in self.model.modules()]
+        full_precision = torch.autocast(self.device.type, enabled=False)
         try:
             # The user may call from under inference_mode, where nothing can be differentiated.
-            with torch.inference_mode(False), unchanged_randomness(), differentiable_kernels(self.model):
+            with (
+                torch.inference_mode(False),
+                full_precision,
+                unchanged_randomness(),
+                differentiable_kernels(self.model),
+            ):
                 self.model.eval()
                 yield
         finally:
-            for module, training in modes:
-                module.training = training
+            for module, attributes in kept:
+                module.__dict__.clear()
+                module.__dict__.update(attributes)
 
     def finite(self, values: Tensor, samples: Samples) -> Tensor:
         """Pass on what was computed from `samples`, or say which of them makes it NaN or infinite.

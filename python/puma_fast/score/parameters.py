@@ -58,6 +58,9 @@ def select_parameters(model: nn.Module, patterns: str | Sequence[str] | None) ->
                 raise ValueError(msg)
             chosen |= fits
         chosen = {name: value for name, value in every.items() if name in chosen}
+        if not chosen:
+            msg = f"params={patterns!r} names no parameter; give patterns such as 'head.*', or leave it out"
+            raise ValueError(msg)
     for name, value in chosen.items():
         if value.dtype not in (torch.float32, torch.float64):
             msg = f"params: {name} is {value.dtype}; edit a float32 copy: pass copy.deepcopy(model).float()"

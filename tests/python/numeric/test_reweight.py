@@ -340,3 +340,20 @@ def test_statuses_and_summary():
 def test_refusals_name_the_argument_and_the_way_out(psi, kwargs, error, message):
     with pytest.raises(error, match=message):
         pf.solve_weights(psi, **kwargs)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_the_gap_bounds_the_error_of_badly_scaled_ridge(seed):
+    """l1 = 0, l2 > 0: the optimum is known, whatever the solver reached."""
+    rng = np.random.default_rng(seed)
+    psi = rng.standard_normal((30, 3)) * 10.0 ** rng.uniform(-3, 3, 3)
+    b = rng.standard_normal(3) * 10.0 ** rng.uniform(-3, 3, 3)
+    l2 = 10.0 ** rng.uniform(-9, 0)
+    weights, info = pf.solve_weights(psi, target=b, l1=0.0, l2=l2, return_info=True)
+    best = psi @ np.linalg.solve(psi.T @ psi + l2 * np.eye(3), b)
+
+    def objective(w):
+        return ((psi.T @ w - b) ** 2).sum() + l2 * (w**2).sum()
+
+    excess = objective(weights) - objective(best)
+    assert excess <= info.gap * (1 + 1e-9) + 1e-12 * objective(best) + 1e-13 * b @ b
