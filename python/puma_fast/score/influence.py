@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 RELATIVE_DAMPING = 1e-3
 """Automatic damping as a part of the largest eigenvalue: the condition number is at most its inverse."""
 
-TOLERANCES = {True: 1e-10, False: 1e-5}
-"""Relative residual of the solves by default, for float64 models and for others."""
+TOLERANCE_FLOAT64, TOLERANCE_FLOAT32 = 1e-10, 1e-5
+"""Relative residual of the solves by default, by the type of the edited parameters."""
 
 SOLVERS = ("cg", "exact")
 
@@ -107,7 +107,8 @@ class Influence:
         self.stages = Stages()
         self._undamped = Curvature(objective, samples, curvature)
         self._damping: float | Literal["auto"] = damping
-        tol = TOLERANCES[objective.layout.is_double] if tol is None else tol
+        if tol is None:
+            tol = TOLERANCE_FLOAT64 if objective.layout.is_double else TOLERANCE_FLOAT32
         self._solver = _solver(solver, tol, max_iterations)
         self._kept: _Kept | None = None
 
