@@ -370,7 +370,9 @@ impl<T: Float> Data<'_, '_, T> {
         // Of the Fenchel-Young terms only rounding is left: l2·(λ_j − (ty_j − l1)/2l2)² on free weights,
         // and where a weight rests next to the threshold what the price's own rounding lets through.
         let rounding = 1.01 * response.rounding;
-        let hidden = excess[0].max(0.0) + power_of_two(-98) * (terms.l1 + price.hi * largest);
+        let awake = terms.size(price, largest, 0).max(terms.size(price, largest, 1)) > 0.0;
+        let unseen = if awake { power_of_two(-98) * (terms.l1 + price.hi * largest) } else { 0.0 };
+        let hidden = excess[0].max(0.0) + unseen;
         let terms_left = terms.l2 * rounding * rounding * squares
             + self.rows.total as f64 * hidden * (hidden / (4.0 * terms.l2));
         let unscaled = |value: f64| value / self.scale / self.scale;

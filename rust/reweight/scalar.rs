@@ -177,8 +177,8 @@ struct Equation<'a, 'p, T> {
     slack: f64,
     wanted: Dd,
     passes: usize,
-    /// Largest finite |bound|, and the largest y of the samples without one in the wanted direction.
-    largest_bound: f64,
+    /// Largest |e_j·bound|, and the largest y of the samples without a bound in the wanted direction.
+    held: f64,
     open: f64,
 }
 
@@ -189,10 +189,9 @@ pub(super) fn solve<T: Float>(context: &Context<'_>, problem: &Problem<'_, T>) -
     let resting = problem.resting_residual(context)?[0];
     let distance = if resting.hi < 0.0 { -resting } else { resting };
     let sign = if resting.hi > 0.0 { -1.0 } else { 1.0 };
-    let [largest_bound, open] = bounds(context, problem, sign)?;
+    let [held, open] = bounds(context, problem, sign)?;
     let wanted = Dd::new(sign) * problem.b[0];
-    let mut equation =
-        Equation { context, problem, sign, slack: 0.5, wanted, passes: 1, largest_bound, open };
+    let mut equation = Equation { context, problem, sign, slack: 0.5, wanted, passes: 1, held, open };
     // Compared as rounded, like l1_max itself; the price is kept where l1 does forbid all weights.
     let stays = 2.0 * (distance.value() * problem.largest) <= problem.l1;
     let (mut line, mut price) = if stays {
@@ -233,18 +232,18 @@ pub(super) fn solve<T: Float>(context: &Context<'_>, problem: &Problem<'_, T>) -
     })
 }
 
-/// The largest finite |bound| of all shards, and the largest y of the samples that have no bound in the
-/// direction in which the price moves them.
+/// The largest finite |e_j·bound| of all shards, and the largest y of the samples that have no bound in
+/// the direction in which the price moves them.
 fn bounds<T: Float>(context: &Context<'_>, problem: &Problem<'_, T>, sign: f64) -> Result<[f64; 2]> {
     let parts = context.map_chunks(problem.n, CHUNK, |range| {
-        range.fold([0.0f64; 2], |[mut largest, mut open], j| {
+        range.fold([0.0f64; 2], |[mut held, mut open], j| {
             let (lower, upper, e) = (problem.lower.at(j), problem.upper.at(j), sign * problem.psi(j));
             for bound in [lower, upper] {
-                largest = if bound.is_finite() { largest.max(bound.abs()) } else { largest };
+                held = if bound.is_finite() { held.max((e * bound).abs()) } else { held };
             }
             let ahead = if e > 0.0 { upper } else { lower };
             open = if ahead.is_infinite() { open.max(e.abs()) } else { open };
-            [largest, open]
+            [held, open]
         })
     })?;
     let mut values = parts.into_iter().fold([0.0; 2], |[a, b]: [f64; 2], [c, d]| [a.max(c), b.max(d)]);
@@ -293,7 +292,7 @@ impl<T: Float> Equation<'_, '_, T> {
     fn evaluate(&mut self, line: &Line) -> Result<Value> {
         self.passes += 1;
         let (problem, sign) = (self.problem, self.sign);
-        let grid = Grid::below(exponent(self.most(line)).max(-1000) + 3);
+        let grid = Grid::below(exponent(self.most(line)) + 2);
         let parts = self.context.map_chunks(problem.n, CHUNK, |range| {
             dispatch(
                 #[inline(always)]
@@ -314,11 +313,12 @@ impl<T: Float> Equation<'_, '_, T> {
         })
     }
 
-    /// No finite weight of the line is larger.
+    /// No finite |e_jλ_j| of the line is larger.
     fn most(&self, line: &Line) -> f64 {
         let free = line.at(self.open);
         // Where the ramp is infinite a tie at the threshold has what the slope gives it.
-        self.largest_bound.max(if free.is_finite() { free } else { line.slope.value() * self.open })
+        let size = if free.is_finite() { free } else { line.slope.value() * self.open };
+        self.held.max(self.open * size)
     }
 
     /// The price of a line.
