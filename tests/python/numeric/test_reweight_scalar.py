@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import puma_fast as pf
-from shards import cut, in_shards
+from numeric.shards import cut, in_shards
 
 N = 150_000
 
@@ -111,7 +111,10 @@ def test_every_road_gives_the_same_bits(pattern, setting, dtype):
     assert np.array_equal(values, wanted[indices])
     for start in (info, info.price * 1.001, 1e-9 * info.price):
         assert np.array_equal(pf.solve_weights(psi, **chosen, start=start), wanted)
-    assert np.array_equal(pf.solve_weights(-psi, **chosen), -wanted)
+    flipped = dict(chosen)
+    if "lower" in chosen:
+        flipped |= {"lower": -chosen["upper"], "upper": -chosen["lower"]}
+    assert np.array_equal(pf.solve_weights(-psi, **flipped), -wanted)
 
 
 @pytest.mark.parametrize("count", [1, 2, 7])
