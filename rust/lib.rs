@@ -13,8 +13,10 @@
 //! do not depend on the number of threads. Python reaches the crate through the feature `python`.
 
 pub mod error;
+pub mod fixed;
 pub mod float;
 pub mod kmeans;
+mod lanes;
 pub mod order;
 pub mod par;
 pub mod reweight;

@@ -13,6 +13,7 @@
 
 use super::problem::Problem;
 use crate::error::Result;
+use crate::fixed::Exact;
 use crate::float::Float;
 use crate::par::{CHUNK, Context};
 use crate::simd::dispatch;
@@ -60,35 +61,60 @@ pub(super) fn certify<T: Float, W: Float>(
             },
         )
     })?;
-    let total = parts.into_iter().fold(Sums::new(k), Sums::joined);
-    let residual: Vec<Dd> = total.effect.iter().zip(&problem.b).map(|(&effect, &b)| effect - b).collect();
-    let priced = if total.l1_norm == 0.0 { 0.0 } else { problem.l1 * total.l1_norm };
-    let objective =
-        residual.iter().map(|r| r.value().powi(2)).sum::<f64>() + priced + problem.l2 * total.squares;
-    let misfit = if price[0].value().abs() <= 2.0 * problem.max_residual {
-        let half = Dd::new(0.5);
-        residual.iter().zip(price).map(|(&r, &z)| (r + z * half).value().powi(2)).sum()
-    } else {
-        binding_misfit(residual[0], price[0], problem.max_residual)
+    Ok(parts.into_iter().fold(Sums::new(k), Sums::joined).judged(problem, price))
+}
+
+/// [`certify`] for one criterion: exact sums, the same on every shard.
+pub(super) fn certify_one<T: Float>(
+    context: &Context<'_>,
+    problem: &Problem<'_, T>,
+    weights: &[T],
+    price: Dd,
+) -> Result<Certificate> {
+    let parts = context.map_chunks(problem.n, CHUNK, |range| {
+        let mut sums: [Exact; 5] = Default::default();
+        let (mut nonzero, mut largest) = (0, 0.0f64);
+        for j in range {
+            let (weight, v) = (weights[j].to_f64(), problem.dot(j, &[price]));
+            let [effect, l1_norm, squares, all, all_bounded] = &mut sums;
+            if weight != 0.0 {
+                effect.add_pair(Dd::two_product(problem.psi(j), weight));
+                l1_norm.add(weight.abs());
+                squares.add(weight * weight);
+                nonzero += 1;
+            }
+            let [term, bounded_term, excess] = terms(problem, j, weight, v);
+            all.add(term);
+            all_bounded.add(bounded_term);
+            largest = largest.max(excess);
+        }
+        (sums, nonzero, largest)
+    })?;
+    let mut sums: [Exact; 5] = Default::default();
+    let (mut nonzero, mut excess) = ([0i64], [0.0f64]);
+    for (part, count, largest) in &parts {
+        sums.iter_mut().zip(part).for_each(|(sum, more)| sum.join(more));
+        nonzero[0] += count;
+        excess[0] = excess[0].max(*largest);
+    }
+    Exact::over_shards(context.shards(), &mut sums)?;
+    context.shards().sum(&mut nonzero)?;
+    context.shards().max(&mut excess)?;
+    let [effect, l1_norm, squares, terms, bounded_terms] = sums.map(|sum| sum.value());
+    let total = Sums {
+        effect: vec![effect],
+        l1_norm: l1_norm.value(),
+        squares: squares.value(),
+        nonzero: nonzero[0] as usize,
+        terms: terms.value(),
+        bounded_terms: bounded_terms.value(),
+        excess: excess[0],
     };
-    // ‖λ*‖₁ is bounded by what either price leaves of the objective, ‖λ‖₁ ≤ √n·‖λ‖₂ for the second.
-    let by_l1 = if problem.l1 > 0.0 { objective / problem.l1 } else { f64::INFINITY };
-    let by_l2 =
-        if problem.l2 > 0.0 { (problem.n as f64 * objective / problem.l2).sqrt() } else { f64::INFINITY };
-    let radius = by_l1.min(by_l2);
-    let radius = if radius.is_finite() { radius } else { 2.0 * total.l1_norm };
-    let bounded = if total.excess > 0.0 { radius * total.excess } else { 0.0 } + total.bounded_terms;
-    Ok(Certificate {
-        residual,
-        objective,
-        gap: misfit + total.terms.min(bounded).max(0.0),
-        l1_norm: total.l1_norm,
-        nonzero: total.nonzero,
-    })
+    Ok(total.judged(problem, &[price]))
 }
 
 /// p(r) + p*(−z) + zr of p(r) = r² on |r| ≤ limit, where |z| > 2·limit: 0 at r = −limit·sign z.
-fn binding_misfit(r: Dd, z: Dd, limit: f64) -> f64 {
+pub(super) fn binding_misfit(r: Dd, z: Dd, limit: f64) -> f64 {
     let (against, size) = if z.hi > 0.0 { (-r, z) } else { (r, -z) };
     let room = Dd::new(limit) - against;
     (room * (size - Dd::new(limit) - against)).value().abs()
@@ -104,6 +130,37 @@ impl Sums {
             terms: 0.0,
             bounded_terms: 0.0,
             excess: 0.0,
+        }
+    }
+
+    /// The certificate that these sums over all rows make.
+    fn judged<T: Float>(self, problem: &Problem<'_, T>, price: &[Dd]) -> Certificate {
+        let residual: Vec<Dd> = self.effect.iter().zip(&problem.b).map(|(&effect, &b)| effect - b).collect();
+        let priced = if self.l1_norm == 0.0 { 0.0 } else { problem.l1 * self.l1_norm };
+        let objective =
+            residual.iter().map(|r| r.value().powi(2)).sum::<f64>() + priced + problem.l2 * self.squares;
+        let misfit = if price[0].value().abs() <= 2.0 * problem.max_residual {
+            let half = Dd::new(0.5);
+            residual.iter().zip(price).map(|(&r, &z)| (r + z * half).value().powi(2)).sum()
+        } else {
+            binding_misfit(residual[0], price[0], problem.max_residual)
+        };
+        // ‖λ*‖₁ is bounded by what either price leaves of the objective, ‖λ‖₁ ≤ √n·‖λ‖₂ for the second.
+        let by_l1 = if problem.l1 > 0.0 { objective / problem.l1 } else { f64::INFINITY };
+        let by_l2 = if problem.l2 > 0.0 {
+            (problem.rows as f64 * objective / problem.l2).sqrt()
+        } else {
+            f64::INFINITY
+        };
+        let radius = by_l1.min(by_l2);
+        let radius = if radius.is_finite() { radius } else { 2.0 * self.l1_norm };
+        let bounded = if self.excess > 0.0 { radius * self.excess } else { 0.0 } + self.bounded_terms;
+        Certificate {
+            residual,
+            objective,
+            gap: misfit + self.terms.min(bounded).max(0.0),
+            l1_norm: self.l1_norm,
+            nonzero: self.nonzero,
         }
     }
 
@@ -132,38 +189,43 @@ impl Sums {
             self.squares += weight * weight;
             self.nonzero += 1;
         }
-        let (l1, l2) = (problem.l1, problem.l2);
-        // soft(v, l1), the part of v that l1 does not take.
-        let pull = (v.hi.abs() - l1) + v.lo * v.hi.signum();
-        if pull <= 0.0 {
-            let best = problem.resting(j);
-            let term = fenchel(l1, l2, weight, best, v);
-            self.terms += term;
-            self.bounded_terms += term;
-            return;
-        }
-        let ideal = (pull / (2.0 * l2)).copysign(v.hi);
-        let best = problem.clip(j, ideal);
-        self.terms += if best.is_infinite() {
-            f64::INFINITY
-        } else if best == ideal && weight * v.hi >= 0.0 {
-            // l2·(weight − ideal)², with the rounding of both told apart.
-            let size = if v.hi < 0.0 { -v } else { v };
-            let off = Dd::two_product(2.0 * l2, weight.abs()) - (size - Dd::new(l1));
-            off.value() * (off.value() / (4.0 * l2))
-        } else {
-            fenchel(l1, l2, weight, best, v)
-        };
-        let free_of_l2 = problem.clip(j, f64::INFINITY.copysign(v.hi));
-        self.bounded_terms += l2 * weight * weight
-            + if free_of_l2.is_finite() {
-                fenchel(l1, 0.0, weight, free_of_l2, v)
-            } else {
-                self.excess = self.excess.max(pull);
-                let slope = (v.hi - l1.copysign(weight)) + v.lo;
-                if weight == 0.0 { 0.0 } else { -slope * weight }
-            };
+        let [term, bounded_term, excess] = terms(problem, j, weight, v);
+        self.terms += term;
+        self.bounded_terms += bounded_term;
+        self.excess = self.excess.max(excess);
     }
+}
+
+/// The three figures of [`Sums`] for one row: the Fenchel-Young term, its bounded form and its excess.
+#[inline(always)]
+fn terms<T: Float>(problem: &Problem<'_, T>, j: usize, weight: f64, v: Dd) -> [f64; 3] {
+    let (l1, l2) = (problem.l1, problem.l2);
+    // soft(v, l1), the part of v that l1 does not take.
+    let pull = (v.hi.abs() - l1) + v.lo * v.hi.signum();
+    if pull <= 0.0 {
+        let term = fenchel(l1, l2, weight, problem.resting(j), v);
+        return [term, term, 0.0];
+    }
+    let ideal = (pull / (2.0 * l2)).copysign(v.hi);
+    let best = problem.clip(j, ideal);
+    let term = if best.is_infinite() {
+        f64::INFINITY
+    } else if best == ideal && weight * v.hi >= 0.0 {
+        // l2·(weight − ideal)², with the rounding of both told apart.
+        let size = if v.hi < 0.0 { -v } else { v };
+        let off = Dd::two_product(2.0 * l2, weight.abs()) - (size - Dd::new(l1));
+        off.value() * (off.value() / (4.0 * l2))
+    } else {
+        fenchel(l1, l2, weight, best, v)
+    };
+    let free_of_l2 = problem.clip(j, f64::INFINITY.copysign(v.hi));
+    let (bounded, excess) = if free_of_l2.is_finite() {
+        (fenchel(l1, 0.0, weight, free_of_l2, v), 0.0)
+    } else {
+        let slope = (v.hi - l1.copysign(weight)) + v.lo;
+        (if weight == 0.0 { 0.0 } else { -slope * weight }, pull)
+    };
+    [term, l2 * weight * weight + bounded, excess]
 }
 
 /// g(weight) − g(best) − v·(weight − best), where `best` maximises v·λ − g(λ) in the box.
@@ -202,6 +264,13 @@ pub(super) fn is_unique<T: Float>(
         range.filter(undecided).take(k + 1).collect::<Vec<_>>()
     })?;
     let rows: Vec<usize> = parts.into_iter().flatten().take(k + 1).collect();
+    if k == 1 {
+        // A row without effect is one too many: its weight is undecided whatever the others are.
+        let count = |j: &usize| if problem.psi(*j) == 0.0 { 2 } else { 1 };
+        let mut undecided = [rows.iter().map(count).sum::<i64>()];
+        context.shards().sum(&mut undecided)?;
+        return Ok(undecided[0] <= 1);
+    }
     if rows.len() > k {
         return Ok(false);
     }
