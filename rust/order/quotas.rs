@@ -2,6 +2,8 @@
 //! method of largest remainders (Hamilton's method of apportionment), with the most that a class can
 //! give as a limit.
 
+use crate::error::{Error, Result};
+
 /// What one class has.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Class {
@@ -46,6 +48,27 @@ pub(super) fn quotas(classes: &[Class], ratio: f64, total: usize) -> Vec<usize> 
         open_total = total - limited;
         open_ratio = open_total as f64 / open_size as f64;
     }
+}
+
+/// Shares `total` out over classes of these `sizes` in proportion, by largest remainders; equal ones go by
+/// the order of the classes.
+///
+/// # Errors
+/// [`Error::Parameter`] where `total` exceeds the sum of the sizes.
+///
+/// # Examples
+/// ```
+/// assert_eq!(puma_fast::order::apportion(&[50, 30, 20], 7)?, [4, 2, 1]);
+/// # Ok::<(), puma_fast::Error>(())
+/// ```
+pub fn apportion(sizes: &[usize], total: usize) -> Result<Vec<usize>> {
+    let classes: Vec<Class> = sizes.iter().map(|&size| Class { size, limit: size }).collect();
+    let limit = total_limit(&classes);
+    if total > limit {
+        let got = format!("{total} of {limit}");
+        return Err(Error::parameter("total", "must be at most the sum of the sizes", got));
+    }
+    Ok(quotas(&classes, total as f64 / limit.max(1) as f64, total))
 }
 
 /// The most that all classes can give.
