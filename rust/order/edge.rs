@@ -81,9 +81,8 @@ impl<T: Score> Window<T> {
         found: &mut Found,
         mut each: impl FnMut(usize, &[u32]),
     ) -> usize {
-        let mut ends = [self.sure, self.least].map(|edge| {
-            edge.index.saturating_add(1).saturating_sub(first).clamp(range.start, range.end)
-        });
+        let mut ends = [self.sure, self.least]
+            .map(|edge| edge.index.saturating_add(1).saturating_sub(first).clamp(range.start, range.end));
         ends.sort_unstable();
         let (mut start, mut counted) = (range.start, 0);
         for end in [ends[0], ends[1], range.end] {

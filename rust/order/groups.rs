@@ -61,12 +61,7 @@ struct Sums {
     refused: Option<(usize, Error)>,
 }
 
-fn added<T: Float>(
-    context: &Context<'_>,
-    scores: &[T],
-    groups: &[i64],
-    count: usize,
-) -> Result<Vec<i64>> {
+fn added<T: Float>(context: &Context<'_>, scores: &[T], groups: &[i64], count: usize) -> Result<Vec<i64>> {
     if groups.len() != scores.len() {
         let got = format!("{} groups for {} scores", groups.len(), scores.len());
         return Err(Error::shape("groups", "needs one group for each score", got));

@@ -220,7 +220,9 @@ fn ranked<T: Score, R: RankOf<T::Key>>(
         None => context
             .map_chunks(scores.len(), CHUNK, |range| {
                 let mut ranks = Vec::new();
-                within(scores, first, order, cut, range, |i| ranks.extend(order.rank::<T, R>(scores[i], first + i)));
+                within(scores, first, order, cut, range, |i| {
+                    ranks.extend(order.rank::<T, R>(scores[i], first + i))
+                });
                 ranks
             })?
             .concat(),

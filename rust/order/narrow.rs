@@ -19,7 +19,7 @@ const COUNTERS_LOG2: u32 = 17;
 
 /// A share of the ranks, and the most and the least ranks, that are looked at one by one.
 const FEW_SHARE: usize = 16;
-const MOST_FEW: usize = 1 << 22;
+const MOST_FEW: usize = 1 << 21;
 const LEAST_FEW: usize = 1 << 16;
 
 /// The samples that compete, each within its class.
@@ -155,7 +155,9 @@ fn histograms<T: Score, R: RankOf<T::Key>, C: Fn(usize) -> usize + Sync>(
         || (vec![0i64; open.len() * bins], None),
         |(counts, refused): &mut (Vec<i64>, Option<usize>), range| {
             let seen = if shift == R::BITS {
-                pool.visit(range, |class, rank: R| counts[class * bins + ((rank >> to).low() & (bins - 1))] += 1)
+                pool.visit(range, |class, rank: R| {
+                    counts[class * bins + ((rank >> to).low() & (bins - 1))] += 1
+                })
             } else {
                 pool.visit(range, |class, rank: R| {
                     if rank >> shift == prefixes[class] {
@@ -195,10 +197,8 @@ fn look<T: Score, R: RankOf<T::Key>, C: Fn(usize) -> usize + Sync>(
 ) -> Result<Cuts<R>> {
     // A class that is taken whole is cut behind every rank.
     let whole = |class: &Open<R>| class.need > 0 && class.inside == 0;
-    let prefixes: Vec<R> = open
-        .iter()
-        .map(|class| if whole(class) { R::GREATEST } else { prefix(class.base, shift) })
-        .collect();
+    let prefixes: Vec<R> =
+        open.iter().map(|class| if whole(class) { R::GREATEST } else { prefix(class.base, shift) }).collect();
     let chunks = context.map_chunks(pool.scores.len(), CHUNK, |range| {
         let (mut before, mut equal) = (0, Vec::new());
         let seen = pool.visit(range, |class, rank: R| {

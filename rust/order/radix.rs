@@ -14,6 +14,7 @@ use scratch::scratch;
 use super::rank::Rank;
 use crate::error::Result;
 use crate::par::{CHUNK, Context};
+use crate::simd::dispatch;
 
 /// Bits of a digit: as many places as a writer's lines fit the second-level cache.
 const DIGIT: u32 = 11;
@@ -55,13 +56,18 @@ pub(super) fn sort<R: Rank>(
     let mut blocks = Block::cut(len, context.threads());
     let mut counts = vec![vec![[0; PLACES]; shifts.len()]; blocks.len()];
     let refused = in_steps(context, &mut blocks, &mut counts, |range, counts| {
-        for i in range {
-            let rank = rank(i)?;
-            for (counts, &shift) in counts.iter_mut().zip(&shifts) {
-                counts[digit(rank, shift)] += 1;
-            }
-        }
-        Ok(())
+        dispatch(
+            #[inline(always)]
+            || {
+                for i in range {
+                    let rank = rank(i)?;
+                    for (counts, &shift) in counts.iter_mut().zip(&shifts) {
+                        counts[digit(rank, shift)] += 1;
+                    }
+                }
+                Ok(())
+            },
+        )
     })?;
     if let Err(index) = refused {
         return Ok(Err(index));
@@ -191,10 +197,15 @@ fn scatter<R: Rank, D: Copy + Send + Sync + Default>(
 ) -> Result<()> {
     let mut writers = Writer::all(target, counts);
     let moved = in_steps(context, blocks, &mut writers, |range, writer| {
-        for i in range {
-            let rank = rank(i);
-            writer.push(digit(rank, shift), to(rank));
-        }
+        dispatch(
+            #[inline(always)]
+            || {
+                for i in range {
+                    let rank = rank(i);
+                    writer.push(digit(rank, shift), to(rank));
+                }
+            },
+        );
         Ok(())
     })?;
     debug_assert!(moved.is_ok());

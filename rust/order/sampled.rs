@@ -47,9 +47,9 @@ pub(super) fn cut<T: Score, R: RankOf<T::Key>>(
     let cut = *listed.select_nth_unstable(k - counted - 1).1;
     let within = |ranks: &[R]| ranks.iter().filter(|&&rank| rank <= cut).count();
     let counts = chunks.iter().map(|(counted, ranks)| counted + within(ranks)).collect();
-    let ranks = sure.is_none().then(|| {
-        chunks.into_iter().flat_map(|(_, ranks)| ranks).filter(|&rank| rank <= cut).collect()
-    });
+    let ranks = sure
+        .is_none()
+        .then(|| chunks.into_iter().flat_map(|(_, ranks)| ranks).filter(|&rank| rank <= cut).collect());
     Ok(Some(Found { cut, counts, ranks }))
 }
 

@@ -116,11 +116,7 @@ fn scan_blocks<T: Float>(
     counted
 }
 
-fn plain<T: Float + std::ops::Neg<Output = T>>(
-    scores: &[T],
-    bounds: &Bounds<T>,
-    found: &mut Found,
-) -> usize {
+fn plain<T: Float + std::ops::Neg<Output = T>>(scores: &[T], bounds: &Bounds<T>, found: &mut Found) -> usize {
     scan_blocks(
         scores,
         found,

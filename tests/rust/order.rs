@@ -248,7 +248,8 @@ fn a_large_pruning_does_not_depend_on_threads() {
     let margins = many("few values");
     let labels: Vec<i64> = (0..margins.len() as i64).map(|i| i * i % 7).collect();
     let order = Order { largest: true, nan: Nan::Raise };
-    let plan = Prune { labels: Some(Labels::I64(&labels)), min_per_class: 1, protect: &[5], ..plan(0.3, order) };
+    let plan =
+        Prune { labels: Some(Labels::I64(&labels)), min_per_class: 1, protect: &[5], ..plan(0.3, order) };
     let kept = with_threads(|c| prune(c, &margins, &plan)).unwrap();
     assert_eq!(kept.len(), margins.len() - (0.3 * margins.len() as f64).round_ties_even() as usize);
 }
@@ -269,7 +270,10 @@ fn a_pruning_that_makes_no_sense_is_refused_by_name() {
             ["ratio", "protect fewer", "that is 3, where 2 may go"],
         ),
         (Prune { ratio: 1.0, min_per_class: 2, ..plan }, ["ratio", "min_per_class", "where 1 may go"]),
-        (Prune { labels: Some(Labels::U8(&[1, 2])), ..plan }, ["labels", "one label for each", "2 labels for 3"]),
+        (
+            Prune { labels: Some(Labels::U8(&[1, 2])), ..plan },
+            ["labels", "one label for each", "2 labels for 3"],
+        ),
         (Prune { protect: &[3], ..plan }, ["protect", "positions", "3 with 3"]),
         (Prune { protect: &[-1], ..plan }, ["protect", "positions", "-1 with 3"]),
     ] {
@@ -300,7 +304,8 @@ fn shards_give_what_the_whole_gives() {
         let order = Order { largest: true, nan: Nan::Last };
         let protect = [5, 150_000, 77_777];
         let whole = Context::new(Some(2), NEVER).unwrap();
-        let pruning = |labels| Prune { labels: Some(Labels::I32(labels)), protect: &protect, ..plan(0.3, order) };
+        let pruning =
+            |labels| Prune { labels: Some(Labels::I32(labels)), protect: &protect, ..plan(0.3, order) };
         let kept = prune(&whole, &scores, &pruning(&labels)).unwrap();
         let best = top_k(&whole, &scores, 5000, order).unwrap();
         let chosen = select(&whole, &scores, 0.0, 0.5, Nan::First).unwrap().positions(&whole).unwrap();
@@ -321,8 +326,7 @@ fn shards_give_what_the_whole_gives() {
                 order::top_k(c, scores[i], order, Access::Random, &mut out).map(|()| out).unwrap()
             });
             assert!(best_by.iter().all(|part| *part == best), "{pattern} in {count}");
-            let chosen_by =
-                in_shards(count, |i, c| select(c, scores[i], 0.0, 0.5, Nan::First)?.positions(c));
+            let chosen_by = in_shards(count, |i, c| select(c, scores[i], 0.0, 0.5, Nan::First)?.positions(c));
             assert_eq!(chosen_by.into_iter().map(Result::unwrap).collect::<Vec<_>>().concat(), chosen);
             let sums_by = in_shards(count, |i, c| sums_of(c, finite[i], groups[i]).unwrap());
             assert!(sums_by.iter().all(|part| *part == sums), "{pattern} in {count}");

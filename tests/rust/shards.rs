@@ -46,7 +46,8 @@ pub(crate) fn in_shards<R: Send>(count: usize, run: impl Fn(usize, &Context<'_>)
                 scope.spawn(move || {
                     let context = Context::new(Some(1), &|| false).unwrap();
                     let context = context.with_shards(Shards::new(index, count, sum).unwrap());
-                    let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| run(index, &context)));
+                    let result =
+                        std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| run(index, &context)));
                     meeting.lock().unwrap().left = true;
                     changed.notify_all();
                     result

@@ -2,8 +2,8 @@
 
 Kinds are checked here (is it numeric, on the CPU, of the right number of dimensions), values in Rust.
 float32 and float64 arrays that are aligned and C-contiguous are borrowed as they are; anything else
-is copied once, half precision and integers to float64, torch's bfloat16 to float32. What lies in a
-mapped file is never copied: it may be larger than memory.
+is copied once, half precision and integers to float64. What lies in a mapped file is never copied: it may
+be larger than memory.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ def as_array(name: str, value: Any) -> NDArray[Any]:
     try:
         return np.asarray(value)
     except TypeError:
-        # NumPy has no bfloat16; float32 holds every value of it.
-        if not hasattr(value, "float"):
+        # NumPy has no bfloat16; double precision holds every value of it.
+        if not hasattr(value, "double"):
             raise
-        return np.asarray(value.float())
+        return np.asarray(value.double())
 
 
 def is_mapped(array: NDArray[Any]) -> bool:
