@@ -29,7 +29,7 @@ def top_k(
     k: int,
     *,
     largest: bool = True,
-    sorted: bool = True,  # noqa: A002 (torch.topk's word)
+    sorted: bool = True,
     nan: Nan = "raise",
     shard: Shard | None = None,
     n_threads: int | None = None,
@@ -96,7 +96,7 @@ def bottom_k(
     scores: ArrayLike,
     k: int,
     *,
-    sorted: bool = True,  # noqa: A002 (torch.topk's word)
+    sorted: bool = True,
     nan: Nan = "raise",
     shard: Shard | None = None,
     n_threads: int | None = None,
@@ -337,7 +337,9 @@ def apportion(sizes: ArrayLike, total: int) -> NDArray[np.int64]:
     >>> apportion([50, 30, 20], 7)
     array([4, 2, 1])
     """
-    return _core.apportion([as_count("sizes", size) for size in as_ids("sizes", sizes)], as_count("total", total))
+    return _core.apportion(
+        [as_count("sizes", size) for size in as_ids("sizes", sizes)], as_count("total", total)
+    )
 
 
 def argsort(

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import puma_fast as pf
-from puma_fast.numeric.order import apportion, prune
 from numeric.shards import cut, in_shards
+from puma_fast.numeric.order import apportion, prune
 
 FLOATS = st.sampled_from([np.float32, np.float64])
 
@@ -174,9 +174,7 @@ def test_shards_give_what_the_whole_gives(count, dtype):
     chosen = each(lambda shard, rows: pf.top_k(values[rows], 3000, nan="last", sorted=False, shard=shard))
     np.testing.assert_array_equal(np.concatenate(chosen), np.sort(best))
     chosen = each(lambda shard, rows: pf.select_scores(values[rows], at_most=0.3, nan="last", shard=shard))
-    np.testing.assert_array_equal(
-        np.concatenate(chosen), pf.select_scores(values, at_most=0.3, nan="last")
-    )
+    np.testing.assert_array_equal(np.concatenate(chosen), pf.select_scores(values, at_most=0.3, nan="last"))
     options = {"ratio": 0.4, "nan": "first", "protect": [3, 70_000, 149_999], "min_per_class": 2}
     kept = each(lambda shard, rows: prune(values[rows], labels=labels[rows], shard=shard, **options))
     np.testing.assert_array_equal(np.concatenate(kept), prune(values, labels=labels, **options))
@@ -202,7 +200,7 @@ def test_a_mapped_file_is_read_where_it_lies_or_refused(tmp_path):
             np.testing.assert_array_equal(pf.bottom_k(mapped[10:], 70_000, sorted=sorted_), expected)
         options = {"ratio": 0.7, "labels": labels, "nan": "last"}
         np.testing.assert_array_equal(prune(mapped, **options), prune(values, **options))
-        with pytest.raises(ValueError, match="scores: a NaN .* index 5"):
+        with pytest.raises(ValueError, match=r"scores: a NaN .* index 5"):
             pf.top_k(mapped, 3)
         with pytest.raises(TypeError, match=r"scores is a mapped file .* numpy.array\(scores\)"):
             pf.top_k(mapped[::2], 3)
