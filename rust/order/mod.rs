@@ -6,8 +6,8 @@
 //! chunks, on shards or on the method, and whichever method is fastest may be used. NaN has no place among
 //! the numbers; the caller says what is to become of it.
 //!
-//! Everything but sorting is the search for a cut between ranks, by a sample and one scan ([`sampled`])
-//! or by histograms ([`narrow`]), and a pass that writes what lies before or behind it.
+//! Everything but sorting is the search for a cut between ranks, by a sample and one scan (sampled.rs)
+//! or by histograms (narrow.rs), and a pass that writes what lies before or behind it.
 
 mod classes;
 mod edge;
@@ -71,14 +71,15 @@ pub enum Access {
 impl Order {
     #[inline(always)]
     fn rank<T: Score, R: RankOf<T::Key>>(self, score: T, index: usize) -> std::result::Result<R, usize> {
-        let is_nan = score.to_f64().is_nan();
-        Ok(match self.nan {
-            Nan::Raise if is_nan => return Err(index),
-            Nan::Last if is_nan => R::new(R::LAST, index),
-            Nan::First if is_nan => R::new(R::FIRST, index),
-            _ if self.largest => R::new(!score.key(), index),
-            _ => R::new(score.key(), index),
-        })
+        if score.to_f64().is_nan() {
+            return match self.nan {
+                Nan::Raise => Err(index),
+                Nan::Last => Ok(R::new(R::LAST, index)),
+                Nan::First => Ok(R::new(R::FIRST, index)),
+            };
+        }
+        let key = score.key();
+        Ok(R::new(if self.largest { !key } else { key }, index))
     }
 }
 

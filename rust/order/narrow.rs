@@ -10,6 +10,7 @@ use super::{Order, nan_at};
 use crate::error::Result;
 use crate::par::{CHUNK, Context};
 use crate::shard::Rows;
+use crate::simd::dispatch;
 
 /// Scores taken into one accumulator between two looks at the stop request.
 const STEP: usize = 1 << 20;
@@ -154,17 +155,16 @@ fn histograms<T: Score, R: RankOf<T::Key>, C: Fn(usize) -> usize + Sync>(
         STEP,
         || (vec![0i64; open.len() * bins], None),
         |(counts, refused): &mut (Vec<i64>, Option<usize>), range| {
-            let seen = if shift == R::BITS {
-                pool.visit(range, |class, rank: R| {
-                    counts[class * bins + ((rank >> to).low() & (bins - 1))] += 1
-                })
-            } else {
-                pool.visit(range, |class, rank: R| {
-                    if rank >> shift == prefixes[class] {
-                        counts[class * bins + ((rank >> to).low() & (bins - 1))] += 1;
-                    }
-                })
-            };
+            let seen = dispatch(
+                #[inline(always)]
+                || {
+                    pool.visit(range, |class, rank: R| {
+                        if prefix(rank, shift) == prefixes[class] {
+                            counts[class * bins + ((rank >> to).low() & (bins - 1))] += 1;
+                        }
+                    })
+                },
+            );
             *refused = seen.err().into_iter().chain(*refused).min();
         },
     )?;
@@ -201,13 +201,18 @@ fn look<T: Score, R: RankOf<T::Key>, C: Fn(usize) -> usize + Sync>(
         open.iter().map(|class| if whole(class) { R::GREATEST } else { prefix(class.base, shift) }).collect();
     let chunks = context.map_chunks(pool.scores.len(), CHUNK, |range| {
         let (mut before, mut equal) = (0, Vec::new());
-        let seen = pool.visit(range, |class, rank: R| {
-            let own = prefix(rank, shift);
-            before += usize::from(own < prefixes[class]);
-            if own == prefixes[class] && open[class].inside > 0 {
-                equal.push((class as u32, rank));
-            }
-        });
+        let seen = dispatch(
+            #[inline(always)]
+            || {
+                pool.visit(range, |class, rank: R| {
+                    let own = prefix(rank, shift);
+                    before += usize::from(own < prefixes[class]);
+                    if own == prefixes[class] && open[class].inside > 0 {
+                        equal.push((class as u32, rank));
+                    }
+                })
+            },
+        );
         (before, equal, seen.err())
     })?;
     refuse(context, pool.name, chunks.iter().find_map(|(_, _, refused)| *refused))?;

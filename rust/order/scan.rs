@@ -60,7 +60,7 @@ impl Found {
 
 /// A float that has kernels.
 pub trait Scan: Float {
-    /// Counts and lists the scores of one tile, at most [`TILE`] of them; returns the count.
+    /// Counts and lists the scores of one tile, 4096 at most; returns the count.
     fn scan(scores: &[Self], bounds: &Bounds<Self>, found: &mut Found) -> usize;
 }
 

@@ -110,7 +110,8 @@ pub(super) fn top_k<'py>(
             return selected(py, n_threads, shard, |c| order::top_k_set(c, scores, k, order, access));
         }
         // More than there are is refused by the core; there is no need to find memory for them first.
-        let room = if shard.is_some() { k } else { k.min(scores.len() + 1) };
+        let rows = run(py, n_threads, shard, |context| context.shards().rows(scores.len()))?;
+        let room = k.min(rows.total + 1);
         indices(py, room, n_threads, shard, |c, out| order::top_k(c, scores, order, access, out))
     }
     let how = (k, Order { largest, nan }, ranked, access(mapped));

@@ -174,7 +174,7 @@ def as_ids(name: str, value: Any) -> NDArray[np.int64]:
         way_out = f"np.flatnonzero({name})" if array.dtype.kind == "b" else "integers"
         msg = f"{name} must hold positions of samples, got dtype {array.dtype}; pass {way_out}"
         raise TypeError(msg)
-    return np.require(array, dtype=np.int64, requirements=["C", "A"])
+    return _in_memory(name, array, np.int64)
 
 
 def as_count(name: str, value: Any, *, least: int = 0) -> int:
