@@ -9,6 +9,9 @@ use super::{Nan, Order};
 use crate::error::Result;
 use crate::par::{CHUNK, Context};
 
+/// The number counted in a chunk, and the ranks listed.
+pub(super) type Part<R> = (usize, Vec<R>);
+
 /// Where a window begins or ends.
 #[derive(Clone, Copy, Debug)]
 struct Edge<T> {
@@ -108,7 +111,7 @@ impl<T: Score> Window<T> {
         scores: &[T],
         first: usize,
         order: Order,
-    ) -> Result<std::result::Result<Vec<(usize, Vec<R>)>, usize>> {
+    ) -> Result<std::result::Result<Vec<Part<R>>, usize>> {
         let chunks = context.map_chunks(scores.len(), CHUNK, |range| {
             let (mut ranks, mut refused) = (Vec::new(), None);
             let counted = self.scan(scores, first, range, &mut Found::new(), |tile, positions| {

@@ -124,7 +124,7 @@ fn settle(digits: &mut [i64]) {
     for digit in others {
         let value = *digit + carry;
         carry = value >> DIGIT;
-        *digit = value & (u32::MAX as i64);
+        *digit = value & i64::from(u32::MAX);
     }
     *last += carry;
 }
@@ -133,7 +133,9 @@ fn settle(digits: &mut [i64]) {
 fn rounded(digits: &mut [i64]) -> f64 {
     let negative = digits[DIGITS - 1] < 0;
     if negative {
-        digits.iter_mut().for_each(|digit| *digit = -*digit);
+        for digit in &mut *digits {
+            *digit = -*digit;
+        }
         settle(digits);
     }
     let Some(top) = digits.iter().rposition(|&digit| digit != 0) else { return 0.0 };

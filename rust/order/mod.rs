@@ -32,6 +32,7 @@ use narrow::{Pool, cuts};
 pub use prune::{Prune, prune};
 pub use quotas::apportion;
 use rank::{RankOf, Score};
+use sampled::Within;
 use scan::Found;
 pub use selection::Selection;
 pub use sets::{difference, intersection};
@@ -164,24 +165,25 @@ fn enough(context: &Context<'_>, len: usize, k: usize) -> Result<crate::shard::R
     Ok(rows)
 }
 
-/// The cut after the first `k`, where it is, how many scores lie within it by chunk, and their ranks
-/// where a scan has listed them anyway.
+/// The cut after the first `k`, by whichever road is open.
 fn cut<T: Score, R: RankOf<T::Key>>(
     context: &Context<'_>,
     scores: &[T],
     k: usize,
     order: Order,
     access: Access,
-) -> Result<(Option<R>, Vec<usize>, Option<Vec<R>>)> {
-    if 0 < k && access == Access::Random && context.shards().is_whole() {
-        if let Some(found) = sampled::cut::<T, R>(context, "scores", scores, k, order)? {
-            return Ok((Some(found.cut), found.counts, found.ranks));
-        }
+) -> Result<Within<R>> {
+    if 0 < k
+        && access == Access::Random
+        && context.shards().is_whole()
+        && let Some(found) = sampled::cut(context, "scores", scores, k, order)?
+    {
+        return Ok(found);
     }
     let rows = context.shards().rows(scores.len())?;
     let pool = Pool { name: "scores", scores, order, rows, out: Vec::new(), class_of: |_| 0 };
     let cuts = cuts(context, &pool, &[k], &[rows.total])?;
-    Ok((cuts.last[0], cuts.counts, None))
+    Ok(Within { cut: cuts.last[0], counts: cuts.counts, ranks: None })
 }
 
 /// Calls `each` with the position of every score of `range` that lies within the cut, ascending.
@@ -196,7 +198,9 @@ fn within<T: Score, R: RankOf<T::Key>>(
     let Some(cut) = cut else { return };
     if let Some(window) = Window::between(order, None, cut) {
         window.scan(scores, first, range, &mut Found::new(), |tile, positions| {
-            positions.iter().for_each(|&position| each(tile + position as usize));
+            for &position in positions {
+                each(tile + position as usize);
+            }
         });
     } else {
         for i in range {
@@ -215,14 +219,14 @@ fn ranked<T: Score, R: RankOf<T::Key>>(
     out: &mut [i64],
 ) -> Result<()> {
     let first = context.shards().rows(scores.len())?.first;
-    let (cut, _, ranks) = cut::<T, R>(context, scores, out.len(), order, access)?;
+    let Within { cut, ranks, .. } = cut::<T, R>(context, scores, out.len(), order, access)?;
     let mut ranks = match ranks {
         Some(ranks) => ranks,
         None => context
             .map_chunks(scores.len(), CHUNK, |range| {
                 let mut ranks = Vec::new();
                 within(scores, first, order, cut, range, |i| {
-                    ranks.extend(order.rank::<T, R>(scores[i], first + i))
+                    ranks.extend(order.rank::<T, R>(scores[i], first + i));
                 });
                 ranks
             })?
@@ -244,7 +248,7 @@ fn set<'a, T: Score, R: RankOf<T::Key>>(
     access: Access,
 ) -> Result<Selection<'a>> {
     let first = context.shards().rows(scores.len())?.first;
-    let (cut, counts, _) = cut::<T, R>(context, scores, k, order, access)?;
+    let Within { cut, counts, .. } = cut::<T, R>(context, scores, k, order, access)?;
     Ok(Selection::new(scores.len(), counts, move |range, out| {
         let mut places = out.iter_mut();
         within(scores, first, order, cut, range, |i| {

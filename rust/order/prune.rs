@@ -6,12 +6,15 @@ use super::edge::Window;
 use super::narrow::{Cuts, Pool, cuts};
 use super::quotas::{Class, quotas, total_limit};
 use super::rank::{self, Rank, RankOf, Score};
-use super::scan::{Found, TILE};
+use super::scan::Found;
 use super::selection::Selection;
 use super::{Access, Order, sampled, together};
 use crate::error::{Error, Result};
 use crate::par::{CHUNK, Context};
 use crate::shard::Rows;
+
+/// Positions collected before they are written, so that collecting needs no branch.
+const STEP: usize = 1 << 10;
 
 /// What is pruned.
 #[derive(Clone, Copy, Debug)]
@@ -59,10 +62,7 @@ pub fn prune<'a, T: Score>(
     let rows = context.shards().rows(margins.len())?;
     together(context, check(plan, margins.len(), rows))?;
     match plan.labels {
-        None => {
-            let sizes = vec![rows.total];
-            by_class(context, margins, plan, rows, sizes, |_| 0)
-        }
+        None => by_class(context, margins, plan, rows, &[rows.total], |_| 0),
         Some(Labels::U8(labels)) => labelled(context, margins, plan, rows, labels),
         Some(Labels::I32(labels)) => labelled(context, margins, plan, rows, labels),
         Some(Labels::I64(labels)) => labelled(context, margins, plan, rows, labels),
@@ -97,9 +97,9 @@ fn labelled<'a, T: Score, L: Label>(
     match classes.numbers(context, labels)? {
         Numbers::Table { least, numbers } => {
             let class_of = move |i: usize| numbers[(labels[i].into() - least) as usize] as usize;
-            by_class(context, margins, plan, rows, sizes, class_of)
+            by_class(context, margins, plan, rows, &sizes, class_of)
         }
-        Numbers::Kept(kept) => by_class(context, margins, plan, rows, sizes, move |i| kept[i] as usize),
+        Numbers::Kept(kept) => by_class(context, margins, plan, rows, &sizes, move |i| kept[i] as usize),
     }
 }
 
@@ -108,7 +108,7 @@ fn by_class<'a, T: Score, C: Fn(usize) -> usize + Send + Sync + 'a>(
     margins: &'a [T],
     plan: &Prune<'a>,
     rows: Rows,
-    sizes: Vec<usize>,
+    sizes: &[usize],
     class_of: C,
 ) -> Result<Selection<'a>> {
     let mut protected: Vec<usize> = plan
@@ -118,13 +118,13 @@ fn by_class<'a, T: Score, C: Fn(usize) -> usize + Send + Sync + 'a>(
         .collect();
     protected.sort_unstable();
     protected.dedup();
-    let quotas = gone(context, plan, rows.total, &sizes, protected.iter().map(|&i| class_of(i)))?;
-    let (quotas, free) = quotas.into_iter().unzip();
+    let quotas = gone(context, plan, rows.total, sizes, protected.iter().map(|&i| class_of(i)))?;
+    let (quotas, free): (Vec<usize>, Vec<usize>) = quotas.into_iter().unzip();
     let pool = Pool { name: "margins", scores: margins, order: plan.order, rows, out: protected, class_of };
     if rank::is_narrow(rows.total) {
-        kept::<T, T::Narrow, C>(context, pool, plan.access, quotas, free)
+        kept::<T, T::Narrow, C>(context, pool, plan.access, &quotas, &free)
     } else {
-        kept::<T, T::Wide, C>(context, pool, plan.access, quotas, free)
+        kept::<T, T::Wide, C>(context, pool, plan.access, &quotas, &free)
     }
 }
 
@@ -160,8 +160,8 @@ fn kept<'a, T: Score, R: RankOf<T::Key>, C: Fn(usize) -> usize + Send + Sync + '
     context: &Context<'_>,
     pool: Pool<'a, T, C>,
     access: Access,
-    quotas: Vec<usize>,
-    free: Vec<usize>,
+    quotas: &[usize],
+    free: &[usize],
 ) -> Result<Selection<'a>> {
     let (len, first) = (pool.scores.len(), pool.rows.first);
     let plain = quotas.len() == 1 && pool.out.is_empty() && access == Access::Random;
@@ -171,8 +171,8 @@ fn kept<'a, T: Score, R: RankOf<T::Key>, C: Fn(usize) -> usize + Send + Sync + '
         None
     };
     let Cuts { last, mut counts } = match sampled {
-        Some(found) => Cuts { last: vec![Some(found.cut)], counts: found.counts },
-        None => cuts(context, &pool, &quotas, &free)?,
+        Some(found) => Cuts { last: vec![found.cut], counts: found.counts },
+        None => cuts(context, &pool, quotas, free)?,
     };
     for (chunk, count) in counts.iter_mut().enumerate() {
         *count = CHUNK.min(len - chunk * CHUNK) - *count;
@@ -204,13 +204,13 @@ fn kept<'a, T: Score, R: RankOf<T::Key>, C: Fn(usize) -> usize + Send + Sync + '
     let bounds: Vec<R> = last.into_iter().map(|last| last.map_or(R::LEAST, Rank::next)).collect();
     Ok(Selection::new(len, counts, move |range, out| {
         let mut at = 0;
-        let mut tile = [0; TILE + 1];
+        let mut tile = [0; STEP + 1];
         let end = range.end;
         for run in pool.runs(range) {
             let stays = run.end;
-            for start in run.clone().step_by(TILE) {
+            for start in run.clone().step_by(STEP) {
                 let mut len = 0;
-                let part = start..run.end.min(start + TILE);
+                let part = start..run.end.min(start + STEP);
                 let checked = part.zip(first + start..).try_for_each(|(i, position)| {
                     let rank: R = pool.order.rank(pool.scores[i], position)?;
                     tile[len] = position as i64;

@@ -19,9 +19,9 @@ const DEVIATIONS: f64 = 5.0;
 const FEW: usize = 64;
 
 /// What lies up to a cut.
-pub(super) struct Found<R> {
-    /// The last rank within.
-    pub(super) cut: R,
+pub(super) struct Within<R> {
+    /// The last rank within; none where nothing is.
+    pub(super) cut: Option<R>,
     /// How many ranks lie within, by chunk.
     pub(super) counts: Vec<usize>,
     /// The ranks within by index, where they were listed anyway.
@@ -35,7 +35,7 @@ pub(super) fn cut<T: Score, R: RankOf<T::Key>>(
     scores: &[T],
     k: usize,
     order: Order,
-) -> Result<Option<Found<R>>> {
+) -> Result<Option<Within<R>>> {
     let Some((sure, least)) = bracket::<T, R>(scores, k, order) else { return Ok(None) };
     let Some(window) = Window::between(order, sure, least) else { return Ok(None) };
     let chunks = window.ranks::<R>(context, scores, 0, order)?.map_err(|index| nan_at(name, index))?;
@@ -50,7 +50,7 @@ pub(super) fn cut<T: Score, R: RankOf<T::Key>>(
     let ranks = sure
         .is_none()
         .then(|| chunks.into_iter().flat_map(|(_, ranks)| ranks).filter(|&rank| rank <= cut).collect());
-    Ok(Some(Found { cut, counts, ranks }))
+    Ok(Some(Within { cut: Some(cut), counts, ranks }))
 }
 
 /// Two ranks between which the `k`-th very likely lies; the first is left out where few lie before it.
@@ -113,7 +113,7 @@ mod tests {
             let found = cut::<f64, u128>(&context, "scores", &scores, k, ASCENDING).unwrap().unwrap();
             assert_eq!(found.counts.iter().sum::<usize>(), k);
             let rank = |i| ASCENDING.rank::<f64, u128>(scores[i], i).unwrap();
-            assert_eq!((0..scores.len()).filter(|&i| rank(i) <= found.cut).count(), k);
+            assert_eq!((0..scores.len()).filter(|&i| Some(rank(i)) <= found.cut).count(), k);
         }
     }
 }

@@ -13,7 +13,7 @@ use crate::float::Float;
 use crate::simd::{Level, level};
 
 /// The most scores that are scanned at once: they and their positions fit the first-level cache.
-pub(super) const TILE: usize = 1 << 12;
+pub(super) const TILE: usize = 63 * BLOCK;
 
 /// Scores per word of bits.
 const BLOCK: usize = 64;
@@ -60,7 +60,7 @@ impl Found {
 
 /// A float that has kernels.
 pub trait Scan: Float {
-    /// Counts and lists the scores of one tile, 4096 at most; returns the count.
+    /// Counts and lists the scores of one tile; returns the count.
     fn scan(scores: &[Self], bounds: &Bounds<Self>, found: &mut Found) -> usize;
 }
 
