@@ -95,6 +95,37 @@ impl<'a> Context<'a> {
         Ok(results)
     }
 
+    /// One accumulator for each thread, into which `f` has taken the ranges of 0..`len` in steps of `chunk`.
+    /// Which range went into which is left open, so what is made of them must not depend on it: integers
+    /// that are added up.
+    ///
+    /// # Errors
+    /// [`Error::Interrupted`], [`Error::Threads`].
+    pub fn accumulate<A: Send>(
+        &self,
+        len: usize,
+        chunk: usize,
+        new: impl Fn() -> A,
+        f: impl Fn(&mut A, Range<usize>) + Sync,
+    ) -> Result<Vec<A>> {
+        let chunk = chunk.max(1);
+        let lanes = self.threads.min(len.div_ceil(chunk)).max(1);
+        let mut accumulators: Vec<A> = (0..lanes).map(|_| new()).collect();
+        for first in (0..len).step_by(chunk * lanes) {
+            self.map_chunks_mut(&mut accumulators, 1, |lane, accumulator| {
+                let start = len.min(first + lane * chunk);
+                f(&mut accumulator[0], start..len.min(start + chunk));
+            })?;
+        }
+        Ok(accumulators)
+    }
+
+    /// How many threads there are, for work that is cut by them because its result does not show it.
+    #[must_use]
+    pub const fn threads(&self) -> usize {
+        self.threads
+    }
+
     /// `f(first index, chunk)` over consecutive mutable chunks of `out`; results in that order.
     ///
     /// # Errors
@@ -197,6 +228,8 @@ mod tests {
                 })
                 .unwrap();
             assert!(out.iter().enumerate().all(|(i, &value)| i == value));
+            let sums = context.accumulate(1000, 7, || 0, |sum, range| *sum += range.sum::<usize>()).unwrap();
+            assert_eq!(sums.into_iter().sum::<usize>(), 999 * 1000 / 2);
         }
     }
 

@@ -6,7 +6,10 @@ use std::cmp::Ordering;
 
 use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
-use puma_fast::order::{Nan, Order, argsort, top_k};
+use puma_fast::Result;
+use puma_fast::order::rank::Score;
+use puma_fast::order::{self, Access, Nan, Order};
+use puma_fast::par::Context;
 use puma_fast_fuzz::{Number, agreed, doubles, singles};
 
 #[derive(Arbitrary, Debug)]
@@ -50,6 +53,21 @@ fuzz_target!(|input: Input| {
         }
     }
 });
+
+/// The best k, by a sample and by histograms, which must agree.
+fn top_k<T: Score>(context: &Context<'_>, scores: &[T], k: usize, order: Order) -> Result<Vec<i64>> {
+    let [random, sequential] = [Access::Random, Access::Sequential].map(|access| {
+        let mut out = vec![0; k];
+        order::top_k(context, scores, order, access, &mut out).map(|()| out)
+    });
+    assert_eq!(random, sequential);
+    random
+}
+
+fn argsort<T: Score>(context: &Context<'_>, scores: &[T], order: Order) -> Result<Vec<i64>> {
+    let mut out = vec![0; scores.len()];
+    order::argsort(context, scores, order, &mut out).map(|()| out)
+}
 
 fn compare(a: f64, b: f64, order: Order) -> Ordering {
     let numbers = match (a.is_nan(), b.is_nan()) {

@@ -4,7 +4,7 @@
 
 use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
-use puma_fast::order::{Nan, Order, Prune, prune};
+use puma_fast::order::{Access, Labels, Nan, Order, Prune, prune};
 use puma_fast_fuzz::{Number, agreed, doubles};
 
 #[derive(Arbitrary, Debug)]
@@ -29,8 +29,10 @@ fuzz_target!(|input: Input| {
     let order = Order { largest: input.largest, nan: Nan::Last };
     let ratio = f64::from(input.ratio) / 255.0;
     let min_per_class = usize::from(input.min_per_class);
-    let plan = Prune { ratio, order, labels: labels.as_deref(), min_per_class, protect: &protect };
-    let Ok(kept) = agreed(|context| prune(context, &margins, &plan)) else { return };
+    let names = labels.as_deref().map(Labels::I64);
+    let access = Access::Random;
+    let plan = Prune { ratio, order, labels: names, min_per_class, protect: &protect, access };
+    let Ok(kept) = agreed(|context| prune(context, &margins, &plan)?.positions(context)) else { return };
 
     assert!(kept.windows(2).all(|pair| pair[0] < pair[1]), "kept positions rise");
     assert!(protect.iter().all(|p| kept.binary_search(p).is_ok()), "a protected sample is gone");

@@ -4,6 +4,11 @@ from puma_fast.edit.linear import unfit as unfit
 from puma_fast.numeric.kmeans import KMeans as KMeans
 from puma_fast.numeric.kmeans import kmeans as kmeans
 from puma_fast.numeric.order import argsort as argsort
+from puma_fast.numeric.order import bottom_k as bottom_k
+from puma_fast.numeric.order import difference as difference
+from puma_fast.numeric.order import group_sums as group_sums
+from puma_fast.numeric.order import intersection as intersection
+from puma_fast.numeric.order import select_scores as select_scores
 from puma_fast.numeric.order import top_k as top_k
 from puma_fast.numeric.reweight import WeightsInfo as WeightsInfo
 from puma_fast.numeric.reweight import WeightsPath as WeightsPath
@@ -26,10 +31,15 @@ __all__ = [
     "__version__",
     "adaptive_eps",
     "argsort",
+    "bottom_k",
+    "difference",
+    "group_sums",
+    "intersection",
     "kmeans",
     "linear_influence",
     "mark_clusters",
     "prune_by_margin",
+    "select_scores",
     "solve_weights",
     "solve_weights_path",
     "top_k",

@@ -5,15 +5,19 @@ from typing import Any, Literal, TypedDict, type_check_only
 import numpy as np
 from numpy.typing import NDArray
 
-from puma_fast.numeric.arrays import FloatArray
+from puma_fast.numeric.arrays import FloatArray, LabelArray
 from puma_fast.numeric.shard import Shard
 
 __all__ = [
     "__version__",
+    "apportion",
     "argsort",
     "build_profile",
+    "compare",
+    "group_sums",
     "kmeans",
     "prune",
+    "select",
     "simd_level",
     "solve_weights",
     "top_k",
@@ -69,18 +73,42 @@ def kmeans(
 ) -> tuple[
     NDArray[np.int32], NDArray[np.float64], float, int, Literal["converged", "max_iter", "empty_clusters"]
 ]: ...
+def apportion(sizes: list[int], total: int) -> NDArray[np.int64]: ...
+def compare(a: NDArray[np.int64], b: NDArray[np.int64], shared: bool) -> NDArray[np.int64]: ...
+def group_sums(
+    scores: FloatArray,
+    groups: NDArray[np.int64],
+    n_groups: int,
+    shard: Shard | None,
+    n_threads: int | None,
+) -> NDArray[np.float64]: ...
 def prune(
     margins: FloatArray,
     ratio: float,
     largest: bool,
     nan: str,
-    labels: NDArray[np.int64] | None,
+    labels: LabelArray | None,
     min_per_class: int,
     protect: NDArray[np.int64],
+    mapped: bool,
+    shard: Shard | None,
+    n_threads: int | None,
+) -> NDArray[np.int64]: ...
+def select(
+    scores: FloatArray,
+    at_least: float,
+    at_most: float,
+    nan: str,
+    shard: Shard | None,
     n_threads: int | None,
 ) -> NDArray[np.int64]: ...
 def top_k(
-    scores: FloatArray, k: int, largest: bool, nan: str, n_threads: int | None
+    scores: FloatArray,
+    k: int,
+    largest: bool,
+    nan: str,
+    ranked: bool,
+    mapped: bool,
+    shard: Shard | None,
+    n_threads: int | None,
 ) -> NDArray[np.int64]: ...
-
-__all__ = ["__version__", "argsort", "build_profile", "kmeans", "prune", "simd_level", "top_k"]

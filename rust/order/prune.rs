@@ -1,13 +1,20 @@
 //! Which samples of a data set are kept when a share of them is pruned by margin (or any score), class by
-//! class.
+//! class: read the labels for the classes and their quotas, find each class's cut, write what lies behind.
 
-use std::collections::HashMap;
-
+use super::classes::{Classes, Label, Labels, Numbers};
+use super::edge::Window;
+use super::narrow::{Cuts, Pool, cuts};
 use super::quotas::{Class, quotas, total_limit};
-use super::rank::{self, RankOf, Score};
-use super::{Order, nan_at};
+use super::rank::{self, Rank, RankOf, Score};
+use super::scan::Found;
+use super::selection::Selection;
+use super::{Access, Order, sampled, together};
 use crate::error::{Error, Result};
 use crate::par::{CHUNK, Context};
+use crate::shard::Rows;
+
+/// Positions collected before they are written, so that collecting needs no branch.
+const STEP: usize = 1 << 10;
 
 /// What is pruned.
 #[derive(Clone, Copy, Debug)]
@@ -17,19 +24,21 @@ pub struct Prune<'a> {
     /// The samples that come first in this order go first.
     pub order: Order,
     /// The class of each sample, where classes are to shrink alike.
-    pub labels: Option<&'a [i64]>,
+    pub labels: Option<Labels<'a>>,
     /// Samples that each class keeps (or all it has, where that is fewer).
     pub min_per_class: usize,
-    /// Indices of samples that stay.
+    /// Samples that stay, as positions in the whole data set.
     pub protect: &'a [i64],
+    /// Where the margins lie.
+    pub access: Access,
 }
 
-/// The indices of the samples kept, ascending: all but the round(`ratio` · n) that go (halves to even).
+/// The samples kept: all but the round(`ratio` · n) that go (halves to even).
 ///
 /// With labels, class c gives less than one sample more or fewer than `ratio` · n_c, by largest
 /// remainders, equal ones in favour of the class whose first sample comes first; so the labels' names do
 /// not matter. Classes that cannot give so many (protected samples, `min_per_class`) give what they can,
-/// the others the difference.
+/// the others the difference. Of a shard's samples those are given that are kept in the whole.
 ///
 /// # Errors
 /// [`Error::Parameter`] for a ratio outside [0, 1] or more than the samples that may go, for an index to
@@ -37,136 +46,185 @@ pub struct Prune<'a> {
 ///
 /// # Examples
 /// ```
-/// use puma_fast::order::{Nan, Order, Prune, prune};
+/// use puma_fast::order::{Access, Labels, Nan, Order, Prune, prune};
 /// let context = puma_fast::Context::new(Some(1), &|| false)?;
 /// let order = Order { largest: true, nan: Nan::Raise };
-/// let plan = Prune { ratio: 0.5, order, labels: Some(&[7, 7, 8, 8]), min_per_class: 0, protect: &[] };
-/// assert_eq!(prune(&context, &[0.4, 0.3, 0.2, 0.1], &plan)?, [1, 3]);
+/// let labels = Some(Labels::U8(&[7, 7, 8, 8]));
+/// let plan = Prune { ratio: 0.5, order, labels, min_per_class: 0, protect: &[], access: Access::Random };
+/// assert_eq!(prune(&context, &[0.4, 0.3, 0.2, 0.1], &plan)?.positions(&context)?, [1, 3]);
 /// # Ok::<(), puma_fast::Error>(())
 /// ```
-pub fn prune<T: Score>(context: &Context<'_>, margins: &[T], plan: &Prune<'_>) -> Result<Vec<i64>> {
-    if rank::is_narrow(margins.len()) {
-        prune_ranked::<T, T::Narrow>(context, margins, plan)
-    } else {
-        prune_ranked::<T, T::Wide>(context, margins, plan)
+pub fn prune<'a, T: Score>(
+    context: &Context<'_>,
+    margins: &'a [T],
+    plan: &Prune<'a>,
+) -> Result<Selection<'a>> {
+    let rows = context.shards().rows(margins.len())?;
+    together(context, check(plan, margins.len(), rows))?;
+    match plan.labels {
+        None => by_class(context, margins, plan, rows, &[rows.total], |_| 0),
+        Some(Labels::U8(labels)) => labelled(context, margins, plan, rows, labels),
+        Some(Labels::I32(labels)) => labelled(context, margins, plan, rows, labels),
+        Some(Labels::I64(labels)) => labelled(context, margins, plan, rows, labels),
     }
 }
 
-fn prune_ranked<T: Score, R: RankOf<T::Key>>(
-    context: &Context<'_>,
-    margins: &[T],
-    plan: &Prune<'_>,
-) -> Result<Vec<i64>> {
-    let len = margins.len();
+fn check(plan: &Prune<'_>, len: usize, rows: Rows) -> Result<()> {
     if !(0.0..=1.0).contains(&plan.ratio) {
         return Err(Error::parameter("ratio", "must lie between 0 and 1", plan.ratio));
     }
-    let classes = Classes::new(len, plan.labels)?;
-    let mut stays = protected(len, plan.protect)?;
-    let mut free = vec![0; classes.sizes.len()];
-    for (i, _) in stays.iter().enumerate().filter(|(_, stays)| !**stays) {
-        free[classes.of(i)] += 1;
+    if let Some(labels) = plan.labels.filter(|labels| labels.len() != len) {
+        let got = format!("{} labels for {len} margins", labels.len());
+        return Err(Error::shape("labels", "needs one label for each margin", got));
     }
-    let limits: Vec<Class> = classes
-        .sizes
+    let is_sample = |&&id: &&i64| usize::try_from(id).is_ok_and(|id| id < rows.total);
+    if let Some(id) = plan.protect.iter().find(|id| !is_sample(id)) {
+        let rule = "must hold positions of samples, from 0 to one less than their number";
+        return Err(Error::parameter("protect", rule, format!("{id} with {} samples", rows.total)));
+    }
+    Ok(())
+}
+
+fn labelled<'a, T: Score, L: Label>(
+    context: &Context<'_>,
+    margins: &'a [T],
+    plan: &Prune<'a>,
+    rows: Rows,
+    labels: &'a [L],
+) -> Result<Selection<'a>> {
+    let mut classes = Classes::new(context, labels, rows.first)?;
+    let sizes = std::mem::take(&mut classes.sizes);
+    match classes.numbers(context, labels)? {
+        Numbers::Table { least, numbers } => {
+            let class_of = move |i: usize| numbers[(labels[i].into() - least) as usize] as usize;
+            by_class(context, margins, plan, rows, &sizes, class_of)
+        }
+        Numbers::Kept(kept) => by_class(context, margins, plan, rows, &sizes, move |i| kept[i] as usize),
+    }
+}
+
+fn by_class<'a, T: Score, C: Fn(usize) -> usize + Send + Sync + 'a>(
+    context: &Context<'_>,
+    margins: &'a [T],
+    plan: &Prune<'a>,
+    rows: Rows,
+    sizes: &[usize],
+    class_of: C,
+) -> Result<Selection<'a>> {
+    let mut protected: Vec<usize> = plan
+        .protect
+        .iter()
+        .filter_map(|&id| (id as usize).checked_sub(rows.first).filter(|&id| id < margins.len()))
+        .collect();
+    protected.sort_unstable();
+    protected.dedup();
+    let quotas = gone(context, plan, rows.total, sizes, protected.iter().map(|&i| class_of(i)))?;
+    let (quotas, free): (Vec<usize>, Vec<usize>) = quotas.into_iter().unzip();
+    let pool = Pool { name: "margins", scores: margins, order: plan.order, rows, out: protected, class_of };
+    if rank::is_narrow(rows.total) {
+        kept::<T, T::Narrow, C>(context, pool, plan.access, &quotas, &free)
+    } else {
+        kept::<T, T::Wide, C>(context, pool, plan.access, &quotas, &free)
+    }
+}
+
+/// How many samples of each class go, and how many may, where `protected` are the classes of this
+/// shard's protected samples.
+fn gone(
+    context: &Context<'_>,
+    plan: &Prune<'_>,
+    len: usize,
+    sizes: &[usize],
+    protected: impl Iterator<Item = usize>,
+) -> Result<Vec<(usize, usize)>> {
+    let mut stay = vec![0i64; sizes.len()];
+    protected.for_each(|class| stay[class] += 1);
+    context.shards().sum(&mut stay)?;
+    let free: Vec<usize> = sizes.iter().zip(&stay).map(|(size, &stay)| size - stay as usize).collect();
+    let limits: Vec<Class> = sizes
         .iter()
         .zip(&free)
         .map(|(&size, &free)| Class { size, limit: free.min(size.saturating_sub(plan.min_per_class)) })
         .collect();
     let total = (plan.ratio * len as f64).round_ties_even() as usize;
-    if total > total_limit(&limits) {
-        return Err(Error::parameter(
-            "ratio",
-            "asks for more samples than may go; lower it, or protect fewer (protect, min_per_class)",
-            format!(
-                "{} of {len} samples, that is {total}, where {} may go",
-                plan.ratio,
-                total_limit(&limits)
-            ),
-        ));
+    let limit = total_limit(&limits);
+    if total > limit {
+        let rule = "asks for more samples than may go; lower it, or protect fewer (protect, min_per_class)";
+        let got = format!("{} of {len} samples, that is {total}, where {limit} may go", plan.ratio);
+        return Err(Error::parameter("ratio", rule, got));
     }
-    let quotas = quotas(&limits, plan.ratio, total);
-
-    // A counting sort by class: those of class c are ranks[starts[c]..starts[c + 1]].
-    let mut starts = vec![0; free.len() + 1];
-    for (c, &count) in free.iter().enumerate() {
-        starts[c + 1] = starts[c] + count;
-    }
-    let all = context.map_chunks(len, CHUNK, |range| {
-        plan.order.ranks::<T, R>(margins, range).collect::<std::result::Result<Vec<R>, usize>>()
-    })?;
-    let all: Vec<R> = all
-        .into_iter()
-        .collect::<std::result::Result<Vec<_>, _>>()
-        .map_err(|index| nan_at("margins", index))?
-        .concat();
-    let mut ranks = all.clone();
-    let mut next = starts.clone();
-    for (i, &rank) in all.iter().enumerate().filter(|(i, _)| !stays[*i]) {
-        let slot = &mut next[classes.of(i)];
-        ranks[*slot] = rank;
-        *slot += 1;
-    }
-    let gone = context.map_chunks(quotas.len(), 1, |class| {
-        let mut ranks = ranks[starts[class.start]..starts[class.end]].to_vec();
-        let quota = quotas[class.start];
-        if quota < ranks.len() {
-            ranks.select_nth_unstable(quota);
-            ranks.truncate(quota);
-        }
-        ranks
-    })?;
-    stays.fill(true);
-    for rank in gone.into_iter().flatten() {
-        stays[rank.index()] = false;
-    }
-    Ok(stays.into_iter().zip(0..).filter_map(|(stays, i)| stays.then_some(i)).collect())
+    Ok(quotas(&limits, plan.ratio, total).into_iter().zip(free).collect())
 }
 
-/// The classes by number, in the order of their first samples.
-struct Classes {
-    /// The class of each sample; empty where all are of one.
-    numbers: Vec<u32>,
-    sizes: Vec<usize>,
-}
-
-impl Classes {
-    fn new(len: usize, labels: Option<&[i64]>) -> Result<Self> {
-        let Some(labels) = labels else { return Ok(Self { numbers: Vec::new(), sizes: vec![len] }) };
-        if labels.len() != len {
-            let got = format!("{} labels for {len} margins", labels.len());
-            return Err(Error::shape("labels", "needs one label for each margin", got));
-        }
-        let (mut seen, mut sizes) = (HashMap::new(), Vec::new());
-        let numbers = labels
-            .iter()
-            .map(|label| {
-                let number = *seen.entry(label).or_insert(sizes.len());
-                if number == sizes.len() {
-                    sizes.push(0);
+fn kept<'a, T: Score, R: RankOf<T::Key>, C: Fn(usize) -> usize + Send + Sync + 'a>(
+    context: &Context<'_>,
+    pool: Pool<'a, T, C>,
+    access: Access,
+    quotas: &[usize],
+    free: &[usize],
+) -> Result<Selection<'a>> {
+    let (len, first) = (pool.scores.len(), pool.rows.first);
+    let plain = quotas.len() == 1 && pool.out.is_empty() && access == Access::Random;
+    let sampled = if plain && quotas[0] > 0 && context.shards().is_whole() {
+        sampled::cut::<T, R>(context, pool.name, pool.scores, quotas[0], pool.order)?
+    } else {
+        None
+    };
+    let Cuts { last, mut counts } = match sampled {
+        Some(found) => Cuts { last: vec![found.cut], counts: found.counts },
+        None => cuts(context, &pool, quotas, free)?,
+    };
+    for (chunk, count) in counts.iter_mut().enumerate() {
+        *count = CHUNK.min(len - chunk * CHUNK) - *count;
+    }
+    // One class that is cut between numbers: the scan finds what lies behind.
+    if let [Some(cut)] = last[..]
+        && let Some(window) = Window::between(pool.order, None, cut)
+    {
+        let window = window.others();
+        return Ok(Selection::new(len, counts, move |range, out| {
+            let (mut found, mut at) = (Found::new(), 0);
+            let end = range.end;
+            for run in pool.runs(range) {
+                let stays = run.end;
+                window.scan(pool.scores, first, run, &mut found, |tile, positions| {
+                    for &position in positions {
+                        out[at] = (first + tile + position as usize) as i64;
+                        at += 1;
+                    }
+                });
+                if stays < end {
+                    out[at] = (first + stays) as i64;
+                    at += 1;
                 }
-                sizes[number] += 1;
-                number as u32
-            })
-            .collect();
-        Ok(Self { numbers, sizes })
+            }
+        }));
     }
-
-    fn of(&self, sample: usize) -> usize {
-        self.numbers.get(sample).map_or(0, |&number| number as usize)
-    }
-}
-
-/// Which samples are protected.
-fn protected(len: usize, ids: &[i64]) -> Result<Vec<bool>> {
-    let mut stays = vec![false; len];
-    for &id in ids {
-        let Some(stays) = usize::try_from(id).ok().and_then(|i| stays.get_mut(i)) else {
-            let got = format!("{id} with {len} samples");
-            let rule = "must hold positions of samples, from 0 to one less than their number";
-            return Err(Error::parameter("protect", rule, got));
-        };
-        *stays = true;
-    }
-    Ok(stays)
+    // The first rank that is kept, by class.
+    let bounds: Vec<R> = last.into_iter().map(|last| last.map_or(R::LEAST, Rank::next)).collect();
+    Ok(Selection::new(len, counts, move |range, out| {
+        let mut at = 0;
+        let mut tile = [0; STEP + 1];
+        let end = range.end;
+        for run in pool.runs(range) {
+            let stays = run.end;
+            for start in run.clone().step_by(STEP) {
+                let mut len = 0;
+                let part = start..run.end.min(start + STEP);
+                let checked = part.zip(first + start..).try_for_each(|(i, position)| {
+                    let rank: R = pool.order.rank(pool.scores[i], position)?;
+                    tile[len] = position as i64;
+                    len += usize::from(rank >= bounds[(pool.class_of)(i)]);
+                    Ok::<(), usize>(())
+                });
+                debug_assert!(checked.is_ok(), "a NaN that is refused was found before");
+                out[at..at + len].copy_from_slice(&tile[..len]);
+                at += len;
+            }
+            if stays < end {
+                out[at] = (first + stays) as i64;
+                at += 1;
+            }
+        }
+    }))
 }

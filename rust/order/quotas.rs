@@ -2,6 +2,8 @@
 //! method of largest remainders (Hamilton's method of apportionment), with the most that a class can
 //! give as a limit.
 
+use crate::error::{Error, Result};
+
 /// What one class has.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Class {
@@ -27,17 +29,12 @@ pub(super) fn quotas(classes: &[Class], ratio: f64, total: usize) -> Vec<usize> 
         let fits: Vec<usize> =
             open.iter().copied().filter(|&c| share(c) <= classes[c].limit as f64).collect();
         if fits.len() == before {
-            // What is left to give after everyone's whole part goes to the largest remainders, one each.
-            let mut given = 0;
             for &c in &open {
                 quotas[c] = share(c) as usize;
-                given += quotas[c];
             }
-            open.sort_by(|&a, &b| share(b).fract().total_cmp(&share(a).fract()));
+            let given: usize = open.iter().map(|&c| quotas[c]).sum();
             open.retain(|&c| quotas[c] < classes[c].limit);
-            for &c in open.iter().take(open_total - given) {
-                quotas[c] += 1;
-            }
+            hand_out(&mut quotas, open, open_total - given, |c| share(c).fract());
             return quotas;
         }
         open = fits;
@@ -46,6 +43,45 @@ pub(super) fn quotas(classes: &[Class], ratio: f64, total: usize) -> Vec<usize> 
         open_total = total - limited;
         open_ratio = open_total as f64 / open_size as f64;
     }
+}
+
+/// Gives one each of what is `left` to those of `open` with the largest remainders.
+fn hand_out<K: PartialOrd>(
+    quotas: &mut [usize],
+    mut open: Vec<usize>,
+    left: usize,
+    remainder: impl Fn(usize) -> K,
+) {
+    open.sort_by(|&a, &b| remainder(b).partial_cmp(&remainder(a)).unwrap_or(std::cmp::Ordering::Equal));
+    for c in open.into_iter().take(left) {
+        quotas[c] += 1;
+    }
+}
+
+/// Shares `total` out over classes of these `sizes` in proportion, by largest remainders; equal ones go by
+/// the order of the classes.
+///
+/// # Errors
+/// [`Error::Parameter`] where `total` exceeds the sum of the sizes.
+///
+/// # Examples
+/// ```
+/// assert_eq!(puma_fast::order::apportion(&[50, 30, 20], 7)?, [4, 2, 1]);
+/// # Ok::<(), puma_fast::Error>(())
+/// ```
+pub fn apportion(sizes: &[usize], total: usize) -> Result<Vec<usize>> {
+    let all: usize = sizes.iter().sum();
+    if total > all {
+        let got = format!("{total} of {all}");
+        return Err(Error::parameter("total", "must be at most the sum of the sizes", got));
+    }
+    // In integers, where equal remainders are equal.
+    let share = |c: usize| sizes[c] as u128 * total as u128;
+    let whole = all.max(1) as u128;
+    let mut shares: Vec<usize> = (0..sizes.len()).map(|c| (share(c) / whole) as usize).collect();
+    let left = total - shares.iter().sum::<usize>();
+    hand_out(&mut shares, (0..sizes.len()).collect(), left, |c| share(c) % whole);
+    Ok(shares)
 }
 
 /// The most that all classes can give.

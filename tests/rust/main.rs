@@ -3,3 +3,4 @@
 mod kmeans;
 mod order;
 mod reweight;
+mod shards;

@@ -2,8 +2,11 @@
 
 use proptest::prelude::*;
 use puma_fast::order::rank::Score;
-use puma_fast::order::{Nan, Order, Prune, argsort, prune, top_k};
-use puma_fast::{Context, Error};
+use puma_fast::order::{self, Access, Labels, Nan, Order, Prune, group_sums, select};
+use puma_fast::simd::{Level, force};
+use puma_fast::{Context, Error, Result};
+
+use crate::shards::in_shards;
 
 const NEVER: &dyn Fn() -> bool = &|| false;
 
@@ -12,6 +15,36 @@ fn with_threads<R: PartialEq + std::fmt::Debug>(call: impl Fn(&Context<'_>) -> R
     assert_eq!(one, two);
     assert_eq!(one, seven);
     one
+}
+
+fn argsort<T: Score>(context: &Context<'_>, scores: &[T], order: Order) -> Result<Vec<i64>> {
+    let mut out = vec![0; scores.len()];
+    order::argsort(context, scores, order, &mut out).map(|()| out)
+}
+
+/// The best k by every road: ranked by a sample, ranked by narrowing, and as a set, which must agree.
+fn top_k<T: Score>(context: &Context<'_>, scores: &[T], k: usize, order: Order) -> Result<Vec<i64>> {
+    let mut out = vec![0; k];
+    order::top_k(context, scores, order, Access::Random, &mut out)?;
+    let mut narrowed = vec![0; k];
+    order::top_k(context, scores, order, Access::Sequential, &mut narrowed)?;
+    assert_eq!(out, narrowed);
+    let mut ascending = out.clone();
+    ascending.sort_unstable();
+    for access in [Access::Random, Access::Sequential] {
+        let set = order::top_k_set(context, scores, k, order, access)?;
+        assert_eq!(set.positions(context)?, ascending);
+    }
+    Ok(out)
+}
+
+fn prune<T: Score>(context: &Context<'_>, margins: &[T], plan: &Prune<'_>) -> Result<Vec<i64>> {
+    order::prune(context, margins, plan)?.positions(context)
+}
+
+/// What is pruned unless a test says otherwise.
+fn plan(ratio: f64, order: Order) -> Prune<'static> {
+    Prune { ratio, order, labels: None, min_per_class: 0, protect: &[], access: Access::Random }
 }
 
 /// The order in one line: a stable sort in which NaN equals NaN.
@@ -111,7 +144,7 @@ fn a_stop_request_ends_each_function() {
     let order = Order { largest: true, nan: Nan::Raise };
     assert_eq!(top_k(&context, &[1.0], 1, order), Err(Error::Interrupted));
     assert_eq!(argsort(&context, &[1.0], order), Err(Error::Interrupted));
-    let plan = Prune { ratio: 0.5, order, labels: None, min_per_class: 0, protect: &[] };
+    let plan = plan(0.5, order);
     assert_eq!(prune(&context, &[1.0], &plan), Err(Error::Interrupted));
 }
 
@@ -158,7 +191,7 @@ proptest! {
     ) {
         let (scores, labels): (Vec<f32>, Vec<i64>) = samples.into_iter().unzip();
         let order = Order { largest, nan: Nan::Raise };
-        let plan = Prune { ratio, order, labels: Some(&labels), min_per_class: 0, protect: &[] };
+        let plan = Prune { labels: Some(Labels::I64(&labels)), ..plan(ratio, order) };
         let kept = with_threads(|c| prune(c, &scores, &plan)).unwrap();
         let total = (ratio * scores.len() as f64).round_ties_even() as usize;
         prop_assert_eq!(kept.len(), scores.len() - total);
@@ -172,7 +205,7 @@ proptest! {
         }
         // The names of the classes do not matter.
         let renamed: Vec<i64> = labels.iter().map(|label| [70, -5, i64::MAX, 0][*label as usize]).collect();
-        let plan = Prune { labels: Some(&renamed), ..plan };
+        let plan = Prune { labels: Some(Labels::I64(&renamed)), ..plan };
         prop_assert_eq!(with_threads(|c| prune(c, &scores, &plan)).unwrap(), kept);
     }
 
@@ -186,7 +219,7 @@ proptest! {
         let (scores, labels): (Vec<f32>, Vec<i64>) = samples.into_iter().unzip();
         let protect: Vec<i64> = protect.into_iter().map(|i| i % scores.len() as i64).collect();
         let order = Order { largest: true, nan: Nan::Raise };
-        let plan = Prune { ratio, order, labels: Some(&labels), min_per_class, protect: &protect };
+        let plan = Prune { labels: Some(Labels::I64(&labels)), min_per_class, protect: &protect, ..plan(ratio, order) };
         let total = (ratio * scores.len() as f64).round_ties_even() as usize;
         match with_threads(|c| prune(c, &scores, &plan)) {
             Ok(kept) => {
@@ -215,7 +248,8 @@ fn a_large_pruning_does_not_depend_on_threads() {
     let margins = many("few values");
     let labels: Vec<i64> = (0..margins.len() as i64).map(|i| i * i % 7).collect();
     let order = Order { largest: true, nan: Nan::Raise };
-    let plan = Prune { ratio: 0.3, order, labels: Some(&labels), min_per_class: 1, protect: &[5] };
+    let plan =
+        Prune { labels: Some(Labels::I64(&labels)), min_per_class: 1, protect: &[5], ..plan(0.3, order) };
     let kept = with_threads(|c| prune(c, &margins, &plan)).unwrap();
     assert_eq!(kept.len(), margins.len() - (0.3 * margins.len() as f64).round_ties_even() as usize);
 }
@@ -225,7 +259,7 @@ fn a_pruning_that_makes_no_sense_is_refused_by_name() {
     let context = Context::new(Some(1), NEVER).unwrap();
     let margins = [0.1, f64::NAN, 0.3];
     let order = Order { largest: true, nan: Nan::Raise };
-    let plan = Prune { ratio: 0.5, order, labels: None, min_per_class: 0, protect: &[] };
+    let plan = plan(0.5, order);
     let refused = |plan: &Prune<'_>| prune(&context, &margins, plan).unwrap_err().to_string();
     assert!(refused(&plan).starts_with("margins: a NaN"), "{}", refused(&plan));
     for (plan, words) in [
@@ -236,11 +270,131 @@ fn a_pruning_that_makes_no_sense_is_refused_by_name() {
             ["ratio", "protect fewer", "that is 3, where 2 may go"],
         ),
         (Prune { ratio: 1.0, min_per_class: 2, ..plan }, ["ratio", "min_per_class", "where 1 may go"]),
-        (Prune { labels: Some(&[1, 2]), ..plan }, ["labels", "one label for each", "2 labels for 3"]),
+        (
+            Prune { labels: Some(Labels::U8(&[1, 2])), ..plan },
+            ["labels", "one label for each", "2 labels for 3"],
+        ),
         (Prune { protect: &[3], ..plan }, ["protect", "positions", "3 with 3"]),
         (Prune { protect: &[-1], ..plan }, ["protect", "positions", "-1 with 3"]),
     ] {
         let message = refused(&plan);
         assert!(words.iter().all(|word| message.contains(word)), "{message}");
+    }
+}
+
+/// `values` cut into `count` parts, an empty one among them.
+fn cut<T>(values: &[T], count: usize) -> Vec<&[T]> {
+    let edge = |i: usize| values.len() * i * i / (count * count);
+    (0..count)
+        .map(|i| match i {
+            0 if count > 2 => &values[..edge(2)],
+            1 if count > 2 => &[][..],
+            _ => &values[edge(i)..edge(i + 1)],
+        })
+        .collect()
+}
+
+#[test]
+fn shards_give_what_the_whole_gives() {
+    for pattern in ["noise", "few values", "nearly all equal", "infinite"] {
+        let mut scores = many(pattern);
+        scores[77_777] = f64::NAN;
+        let labels: Vec<i32> = (0..scores.len() as i64).map(|i| (i * i % 7) as i32).collect();
+        let groups: Vec<i64> = labels.iter().map(|&label| label.into()).collect();
+        let order = Order { largest: true, nan: Nan::Last };
+        let protect = [5, 150_000, 77_777];
+        let whole = Context::new(Some(2), NEVER).unwrap();
+        let pruning =
+            |labels| Prune { labels: Some(Labels::I32(labels)), protect: &protect, ..plan(0.3, order) };
+        let kept = prune(&whole, &scores, &pruning(&labels)).unwrap();
+        let best = top_k(&whole, &scores, 5000, order).unwrap();
+        let chosen = select(&whole, &scores, 0.0, 0.5, Nan::First).unwrap().positions(&whole).unwrap();
+        let finite: Vec<f64> = scores.iter().map(|x| if x.is_finite() { *x } else { 0.25 }).collect();
+        let sums_of = |context: &Context<'_>, finite: &[f64], groups: &[i64]| {
+            let mut sums = [0.0; 7];
+            group_sums(context, finite, groups, &mut sums).map(|()| sums.map(f64::to_bits))
+        };
+        let sums = sums_of(&whole, &finite, &groups).unwrap();
+        for count in [1, 2, 7] {
+            let (scores, labels, groups) = (cut(&scores, count), cut(&labels, count), cut(&groups, count));
+            let finite = cut(&finite, count);
+            assert_eq!(scores.concat().len(), labels.concat().len());
+            let kept_by = in_shards(count, |i, c| prune(c, scores[i], &pruning(labels[i])).unwrap());
+            assert_eq!(kept_by.concat(), kept, "{pattern} in {count}");
+            let best_by = in_shards(count, |i, c| {
+                let mut out = vec![0; 5000];
+                order::top_k(c, scores[i], order, Access::Random, &mut out).map(|()| out).unwrap()
+            });
+            assert!(best_by.iter().all(|part| *part == best), "{pattern} in {count}");
+            let chosen_by = in_shards(count, |i, c| select(c, scores[i], 0.0, 0.5, Nan::First)?.positions(c));
+            assert_eq!(chosen_by.into_iter().map(Result::unwrap).collect::<Vec<_>>().concat(), chosen);
+            let sums_by = in_shards(count, |i, c| sums_of(c, finite[i], groups[i]).unwrap());
+            assert!(sums_by.iter().all(|part| *part == sums), "{pattern} in {count}");
+        }
+    }
+}
+
+#[test]
+fn a_refusal_in_one_shard_is_one_in_all() {
+    let parts: [&[f32]; 2] = [&[1.0, 2.0], &[3.0, f32::NAN, 4.0]];
+    let order = Order { largest: true, nan: Nan::Raise };
+    let mut refusals = in_shards(2, |i, c| {
+        let short = [0u8; 2];
+        let labelled = Prune { labels: Some(Labels::U8(&short)), ..plan(0.5, order) };
+        let mut sums = [0.0];
+        [
+            order::top_k(c, parts[i], order, Access::Random, &mut [0; 2]).unwrap_err().to_string(),
+            prune(c, parts[i], &plan(0.5, order)).unwrap_err().to_string(),
+            select(c, parts[i], 0.0, 1.0, Nan::Raise).map(|_| ()).unwrap_err().to_string(),
+            prune(c, parts[i], &labelled).unwrap_err().to_string(),
+            group_sums(c, parts[i], &vec![0; parts[i].len()], &mut sums).unwrap_err().to_string(),
+        ]
+    });
+    let second = refusals.pop().unwrap();
+    let first = refusals.pop().unwrap();
+    for (a, b) in first.iter().zip(&second).take(3) {
+        assert!(a == b && a.contains("NaN at index 3"), "{a} / {b}");
+    }
+    assert!(first[3].contains("another shard") && second[3].contains("one label for each"), "{first:?}");
+    assert!(first[4].contains("another shard") && second[4].contains("scores[1] is NaN"), "{second:?}");
+}
+
+#[test]
+fn every_level_of_instructions_gives_the_same() {
+    let scores = many("noise");
+    let narrow: Vec<f32> = scores.iter().map(|&score| score as f32).collect();
+    let context = Context::new(Some(2), NEVER).unwrap();
+    let order = Order { largest: false, nan: Nan::Raise };
+    let labels: Vec<u8> = (0..scores.len()).map(|i| (i * i % 7) as u8).collect();
+    let labelled = Prune { labels: Some(Labels::U8(&labels)), ..plan(0.3, order) };
+    let all = || {
+        [
+            top_k(&context, &narrow, 20_000, order).unwrap(),
+            top_k(&context, &scores, 100_000, order).unwrap(),
+            argsort(&context, &narrow, order).unwrap(),
+            prune(&context, &scores, &labelled).unwrap(),
+            prune(&context, &narrow, &plan(0.6, order)).unwrap(),
+            select(&context, &narrow, 0.25, 0.5, Nan::Raise).unwrap().positions(&context).unwrap(),
+        ]
+    };
+    let expected = all();
+    for level in Level::ALL {
+        force(level);
+        assert_eq!(all(), expected, "{level:?}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn selecting_by_bounds_equals_comparing(
+        scores in prop::collection::vec(prop_oneof![3 => score(), 1 => Just(f32::NAN)], 0..60),
+        bounds in [score(), score()],
+        first in any::<bool>(),
+    ) {
+        let nan = if first { Nan::First } else { Nan::Last };
+        let chosen = with_threads(|c| select(c, &scores, bounds[0], bounds[1], nan)?.positions(c)).unwrap();
+        let within = |x: f32| if x.is_nan() { first } else { bounds[0] <= x && x <= bounds[1] };
+        let expected: Vec<i64> = (0..).zip(&scores).filter(|(_, x)| within(**x)).map(|(i, _)| i).collect();
+        prop_assert_eq!(chosen, expected);
     }
 }

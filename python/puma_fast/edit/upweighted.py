@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import torch
 
+from puma_fast.numeric.order import apportion
+
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
@@ -85,11 +87,8 @@ def _draw(
 ) -> NDArray[np.int64]:
     """Draw `count` of `candidates`, each class in proportion, the fractions settled by largest remainder."""
     labels, sizes = np.unique(classes, return_counts=True)
-    share = sizes * count / len(candidates)
-    quota = share.astype(np.int64)
-    quota[np.argsort(quota - share, kind="stable")[: count - quota.sum()]] += 1
     drawn = [
         random.choice(candidates[classes == label], size, replace=False)
-        for label, size in zip(labels, quota, strict=True)
+        for label, size in zip(labels, apportion(sizes, count), strict=True)
     ]
     return np.sort(np.concatenate(drawn))

@@ -2,12 +2,14 @@
 
 Kinds are checked here (is it numeric, on the CPU, of the right number of dimensions), values in Rust.
 float32 and float64 arrays that are aligned and C-contiguous are borrowed as they are; anything else
-is copied once, half precision and integers to float64.
+is copied once, half precision and integers to float64. What lies in a mapped file is never copied: it may
+be larger than memory.
 """
 
 from __future__ import annotations
 
 import operator
+from mmap import mmap
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +19,9 @@ if TYPE_CHECKING:
 
     FloatArray = NDArray[np.float32] | NDArray[np.float64]
     """An array of either float type that the core reads natively."""
+
+    LabelArray = NDArray[np.uint8] | NDArray[np.int32] | NDArray[np.int64]
+    """Labels of a type that the core reads natively."""
 
 
 def as_array(name: str, value: Any) -> NDArray[Any]:
@@ -28,7 +33,35 @@ def as_array(name: str, value: Any) -> NDArray[Any]:
     if getattr(value, "requires_grad", False):
         msg = f"{name} is part of an autograd graph; pass {name}.detach()"
         raise TypeError(msg)
-    return np.asarray(value)
+    try:
+        return np.asarray(value)
+    except TypeError:
+        # NumPy has no bfloat16; double precision holds every value of it.
+        if not hasattr(value, "double"):
+            raise
+        return np.asarray(value.double())
+
+
+def is_mapped(array: NDArray[Any]) -> bool:
+    """Tell whether `array` lies in a file mapped into memory, as `numpy.memmap` or a view of one."""
+    base: Any = array
+    while isinstance(base, np.ndarray):
+        if isinstance(base, np.memmap):
+            return True
+        base = base.base
+    return isinstance(base, mmap)
+
+
+def _in_memory(name: str, array: NDArray[Any], dtype: Any) -> NDArray[Any]:
+    """Give `array` natively as `dtype`, aligned and contiguous; never copy a whole file into memory."""
+    native = np.require(array, dtype=np.dtype(dtype).newbyteorder("="), requirements=["C", "A"])
+    if is_mapped(array) and not np.shares_memory(native, array) and array.size:
+        msg = (
+            f"{name} is a mapped file of {array.dtype}, strides {array.strides}, and would have to be copied "
+            f"into memory whole; write it anew, contiguous, as {np.dtype(dtype)}, or pass numpy.array({name})"
+        )
+        raise TypeError(msg)
+    return native
 
 
 def as_floats(name: str, value: Any, *, ndim: int | tuple[int, ...]) -> FloatArray:
@@ -74,11 +107,11 @@ def as_floats(name: str, value: Any, *, ndim: int | tuple[int, ...]) -> FloatArr
         msg = f"{name} must be {wanted}, got shape {array.shape}"
         raise ValueError(msg)
     dtype = array.dtype if array.dtype in (np.float32, np.float64) else np.float64
-    return np.require(array, dtype=np.dtype(dtype).newbyteorder("="), requirements=["C", "A"])
+    return _in_memory(name, array, dtype)
 
 
-def as_labels(name: str, value: Any) -> NDArray[np.int64]:
-    """Give the class labels `value`, of any sortable kind, as one int64 per sample.
+def as_labels(name: str, value: Any) -> LabelArray:
+    """Give the class labels `value`, of any sortable kind, as one integer per sample.
 
     Parameters
     ----------
@@ -89,7 +122,7 @@ def as_labels(name: str, value: Any) -> NDArray[np.int64]:
 
     Returns
     -------
-    ndarray, shape (n,), int64
+    ndarray, shape (n,), uint8, int32 or int64
         Contiguous; equal exactly where the labels are.
 
     Raises
@@ -107,7 +140,8 @@ def as_labels(name: str, value: Any) -> NDArray[np.int64]:
         raise ValueError(msg)
     if array.dtype.kind not in "iub" or array.dtype == np.uint64:
         array = np.unique(array, return_inverse=True)[1]
-    return np.require(array, dtype=np.int64, requirements=["C", "A"])
+    dtype = array.dtype if array.dtype in (np.uint8, np.int32) else np.int64
+    return _in_memory(name, array, dtype)
 
 
 def as_ids(name: str, value: Any) -> NDArray[np.int64]:
@@ -140,7 +174,7 @@ def as_ids(name: str, value: Any) -> NDArray[np.int64]:
         way_out = f"np.flatnonzero({name})" if array.dtype.kind == "b" else "integers"
         msg = f"{name} must hold positions of samples, got dtype {array.dtype}; pass {way_out}"
         raise TypeError(msg)
-    return np.require(array, dtype=np.int64, requirements=["C", "A"])
+    return _in_memory(name, array, np.int64)
 
 
 def as_count(name: str, value: Any, *, least: int = 0) -> int:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from puma_fast.numeric.arrays import FloatArray
     from puma_fast.numeric.order import Nan
+    from puma_fast.numeric.shard import Shard
 
 
 def prune_by_margin(
@@ -29,6 +30,7 @@ def prune_by_margin(
     min_per_class: int = 0,
     protect: ArrayLike = (),
     nan: Nan = "raise",
+    shard: Shard | None = None,
     n_threads: int | None = None,
 ) -> NDArray[np.int64]:
     """Give the samples to keep when the easiest (or hardest) share of a training set is pruned.
@@ -36,7 +38,8 @@ def prune_by_margin(
     Parameters
     ----------
     margins : array_like, shape (n,)
-        Signed margins, in any one unit.
+        Signed margins, in any one unit. A mapped file (`numpy.memmap`) is read where it lies, three times
+        from the first to the last, in constant memory; it may be larger than memory.
     ratio : float
         The share to prune, from 0 to 1: exactly ``round(ratio * n)`` samples go, halves rounded to even.
     labels : array_like, shape (n,), optional
@@ -52,6 +55,9 @@ def prune_by_margin(
         Positions of samples that are never pruned. They count in n and n_c.
     nan : {"raise", "last", "first"}, default "raise"
         What becomes of a NaN margin: refused, or pruned last or first.
+    shard : Shard, optional
+        This process's place among several that hold consecutive rows; `protect` then holds
+        positions in the whole, and each gets what is kept of its own rows, as positions in the whole.
     n_threads : int, optional
         Threads; by default ``RAYON_NUM_THREADS``, else all that this process may use. The result does not
         depend on it.
@@ -104,6 +110,7 @@ def prune_by_margin(
         labels=labels,
         min_per_class=min_per_class,
         protect=protect,
+        shard=shard,
         n_threads=n_threads,
     )
 
@@ -173,4 +180,6 @@ def adaptive_eps(
         first = int(np.isnan(values).argmax())
         msg = f"margins[{first}] is nan, which bounds no perturbation; drop the sample or compute it again"
         raise ValueError(msg)
-    return values.clip(0.0 if policy == "clip0" else -eps, eps)
+    # A NumPy scalar would lift float32 margins to its own type.
+    bound = float(eps)
+    return values.clip(0.0 if policy == "clip0" else -bound, bound)

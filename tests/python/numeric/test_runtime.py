@@ -29,7 +29,10 @@ def clusters(X, **options):
 CALLS = {
     "top_k": lambda x, **options: pf.top_k(x.ravel(), 5000, **options),
     "argsort": lambda x, **options: pf.argsort(x.ravel(), **options),
+    "top_k, unsorted": lambda x, **options: pf.top_k(x.ravel(), 90_000, sorted=False, **options),
+    "select_scores": lambda x, **options: pf.select_scores(x.ravel(), at_least=0.5, **options),
     "prune": lambda x, **options: prune(x.ravel(), ratio=0.3, labels=LABELS, **options),
+    "group_sums": lambda x, **options: pf.group_sums(x.ravel(), LABELS, n_groups=5, **options),
     "kmeans": clusters,
     "solve_weights": lambda x, **options: pf.solve_weights(x.ravel(), target=40.0, **options),
     "solve_weights, 10 criteria": lambda x, **options: pf.solve_weights(
@@ -138,24 +141,39 @@ def test_other_threads_run_during_a_call(call):
 
 
 INTERRUPTED = """
-import time
+import sys
 import numpy as np
 import puma_fast as pf
-X = np.random.default_rng(0).random((200_000, 50), dtype=np.float32)
+from puma_fast.numeric.order import prune
+rng = np.random.default_rng(0)
+if sys.argv[1] == "kmeans":
+    X = rng.random((200_000, 50), dtype=np.float32)
+    run = lambda: pf.kmeans(X, 300, tol=0, max_iter=10**9, n_threads=2)
+else:
+    x = rng.random(30_000_000, dtype=np.float32)
+    labels = rng.integers(0, 1000, len(x), dtype=np.int32)
+    run = {
+        "prune": lambda: prune(x, ratio=0.3, labels=labels, n_threads=1),
+        "argsort": lambda: pf.argsort(x, n_threads=1),
+    }[sys.argv[1]]
 print("ready", flush=True)
 try:
-    pf.kmeans(X, 300, tol=0, max_iter=10**9, n_threads=2)
+    while True:
+        run()
 except KeyboardInterrupt:
     print("interrupted", flush=True)
 """
 
 
 @pytest.mark.skipif(os.name != "posix", reason="sends SIGINT")
-@pytest.mark.parametrize("wait", [0.3, 3.0])
-def test_ctrl_c_is_answered_within_a_second(wait):
-    """Once among the starts, once later."""
+@pytest.mark.parametrize(
+    ("call", "wait"),
+    [("kmeans", 0.3), ("kmeans", 3.0), *(("prune", wait) for wait in (0.02, 0.2, 0.4)), ("argsort", 0.2)],
+)
+def test_ctrl_c_is_answered_within_a_second(call, wait):
+    """At several stages of the work."""
     process = subprocess.Popen(
-        [sys.executable, "-c", INTERRUPTED], stdout=subprocess.PIPE, text=True, start_new_session=True
+        [sys.executable, "-c", INTERRUPTED, call], stdout=subprocess.PIPE, text=True, start_new_session=True
     )
     with process:
         try:

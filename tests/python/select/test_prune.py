@@ -83,6 +83,7 @@ def test_every_branch_of_the_rule(policy, expected, dtype):
     margins = np.array([-np.inf, -0.25, -0.1, 0, 0.1, 0.25, 3, np.inf], dtype=dtype)
     eps = pf.adaptive_eps(margins, eps=0.25, policy=policy)
     assert eps.dtype == dtype
+    assert pf.adaptive_eps(margins, eps=np.float64(0.25), policy=policy).dtype == dtype
     np.testing.assert_array_equal(eps, np.array(expected, dtype=dtype))
     assert margins[0] == -np.inf
 

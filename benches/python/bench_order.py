@@ -1,0 +1,185 @@
+"""Order: top-k, sets, sorting and group sums, ours against NumPy, torch, polars and pandas.
+
+Run with ``python benches/python/bench_order.py [--n 10000000]``; prints Markdown for benches/RESULTS.md.
+R1 is one read-only pass over the scores, the faster of NumPy's sum and our own scan with as many threads;
+all are timed in turn in one loop. NumPy's AVX-512 sorting is slow on some processors (x86-simd-sort issue
+6), so it is also run with ``NPY_DISABLE_CPU_FEATURES`` set, and the faster of the two is the rival.
+A rival that is not installed is named, not passed over.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+
+from referee import alternate, versions
+
+import numpy as np  # isort: skip
+
+import puma_fast as pf  # isort: skip
+
+NARROW = "X86_V4 AVX512_ICL AVX512_SPR"
+
+
+def patterns(n: int) -> dict[str, np.ndarray]:
+    """Make scores in every order that could hurt."""
+    rng = np.random.default_rng(0)
+    normal = rng.standard_normal(n, dtype=np.float32)
+    return {
+        "normal": normal,
+        "rising": np.sort(normal),
+        "falling": np.sort(normal)[::-1].copy(),
+        "95 % one value": np.where(rng.random(n) < 0.95, np.float32(1), normal),
+        "one NaN": np.where(np.arange(n) == n // 3, np.float32(np.nan), normal),
+    }
+
+
+def rivals(n: int, threads: int) -> dict[str, dict[str, object]]:
+    """Give the calls of each rival that is installed, by job; name the others."""
+    x = patterns(n)["normal"]
+    calls: dict[str, dict[str, object]] = {
+        "top 1000": {"numpy.argpartition": lambda: np.argpartition(x, n - 1000)[n - 1000 :]},
+        "set of n/2": {"numpy.argpartition": lambda: np.argpartition(x, n // 2)[n // 2 :]},
+        "argsort": {
+            "numpy.argsort": lambda: np.argsort(x),
+            "numpy.argsort, stable": lambda: np.argsort(x, kind="stable"),
+        },
+    }
+    missing = []
+    try:
+        import torch
+
+        torch.set_num_threads(threads)
+        tensor = torch.from_numpy(x)
+        calls["top 1000"]["torch.topk"] = lambda: torch.topk(tensor, 1000)
+        calls["argsort"]["torch.sort, stable"] = lambda: torch.sort(tensor, stable=True)
+    except ImportError:
+        missing.append("torch")
+    try:
+        os.environ["POLARS_MAX_THREADS"] = str(threads)
+        import polars
+
+        series = polars.Series(x)
+        calls["top 1000"]["polars.top_k (values only)"] = lambda: series.top_k(1000)
+        calls["argsort"]["polars.arg_sort"] = series.arg_sort
+    except ImportError:
+        missing.append("polars")
+    try:
+        import pandas
+
+        frame = pandas.Series(x)
+        calls["top 1000"]["pandas.nlargest"] = lambda: frame.nlargest(1000)
+    except ImportError:
+        missing.append("pandas")
+    if missing:
+        print(f"Not installed, so not run: {', '.join(missing)}.\n")
+    return calls
+
+
+def numpy_alone(n: int) -> None:
+    """Print the times of NumPy's calls in this process, started with other CPU features."""
+    x = patterns(n)["normal"]
+    seconds, _ = alternate(
+        {
+            "top 1000": lambda: np.argpartition(x, n - 1000)[n - 1000 :],
+            "set of n/2": lambda: np.argpartition(x, n // 2)[n // 2 :],
+            "argsort": lambda: np.argsort(x),
+        },
+        3,
+    )
+    print(";".join(f"{job}={time}" for job, time in seconds.items()))
+
+
+def without_avx512(n: int) -> dict[str, float]:
+    """Time NumPy where its AVX-512 sorting is switched off."""
+    run = subprocess.run(
+        [sys.executable, "-W", "ignore", __file__, "--numpy-alone", "--n", str(n)],
+        env=os.environ | {"NPY_DISABLE_CPU_FEATURES": NARROW},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if run.returncode:
+        print("NumPy did not start without AVX-512, so that setting is not run.\n")
+        return {}
+    return {job: float(time) for job, time in (pair.split("=") for pair in run.stdout.strip().split(";"))}
+
+
+def goals(n: int, threads: int, rounds: int) -> None:
+    """Print our times as multiples of a read pass, on every pattern."""
+    print(
+        f"| {threads} thread(s), n = {n:,} float32 | R1, ms | GB/s | top 1000 / R1 | top 100,000 / R1 "
+        "| set of n/2 / R1 | argsort, ns each | stable in f64 |"
+    )
+    print("|---|---|---|---|---|---|---|---|")
+    for name, x in patterns(n).items():
+        nan = "last" if name == "one NaN" else "raise"
+        wide = x.astype(np.float64)
+        options = {"nan": nan, "n_threads": threads}
+        calls = {
+            "sum": x.sum,
+            "scan": lambda x=x: pf.select_scores(x, at_least=np.inf, nan="last", n_threads=threads),
+            "top": lambda x=x, o=options: pf.top_k(x, 1000, **o),
+            "more": lambda x=x, o=options: pf.top_k(x, 100_000, **o),
+            "half": lambda x=x, o=options: pf.top_k(x, n // 2, sorted=False, **o),
+            "sort": lambda x=x, o=options: pf.argsort(x, **o),
+            "wide": lambda x=wide, o=options: pf.argsort(x, **o),
+        }
+        seconds, _ = alternate(calls, rounds)
+        pass_ = min(seconds["sum"], seconds["scan"])
+        print(
+            f"| {name} | {pass_ * 1e3:.2f} | {x.nbytes / pass_ / 1e9:.0f} | {seconds['top'] / pass_:.2f} "
+            f"| {seconds['more'] / pass_:.2f} | {seconds['half'] / pass_:.2f} "
+            f"| {seconds['sort'] / n * 1e9:.1f} | {seconds['wide'] / n * 1e9:.1f} |",
+            flush=True,
+        )
+    print()
+
+
+def against(n: int, threads: int, rounds: int) -> None:
+    """Print the rivals' times as multiples of ours, on normal scores."""
+    x = patterns(n)["normal"]
+    ours = {
+        "top 1000": lambda: pf.top_k(x, 1000, n_threads=threads),
+        "set of n/2": lambda: pf.top_k(x, n // 2, sorted=False, n_threads=threads),
+        "argsort": lambda: pf.argsort(x, n_threads=threads),
+    }
+    narrow = without_avx512(n)
+    print(f"| {threads} thread(s) | rival | ours, ms | rival, ms | ratio |")
+    print("|---|---|---|---|---|")
+    for job, calls in rivals(n, threads).items():
+        seconds, _ = alternate({"ours": ours[job], **calls}, rounds)
+        times = {rival: time for rival, time in seconds.items() if rival != "ours"}
+        if job in narrow:
+            times["numpy without AVX-512"] = narrow[job]
+        for rival, time in times.items():
+            print(
+                f"| {job} | {rival} | {seconds['ours'] * 1e3:.2f} | {time * 1e3:.1f} "
+                f"| {time / seconds['ours']:.1f}× |",
+                flush=True,
+            )
+    print()
+
+
+def main() -> None:
+    """Print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--n", type=int, default=10**7)
+    parser.add_argument("--threads", type=int, nargs="*", default=[1, 2])
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--numpy-alone", action="store_true", help="for this script's own use")
+    arguments = parser.parse_args()
+    if arguments.numpy_alone:
+        numpy_alone(arguments.n)
+        return
+    print("Medians of alternate runs. " + versions("numpy") + "\n")
+    for threads in arguments.threads:
+        goals(arguments.n, threads, arguments.rounds)
+    for threads in arguments.threads:
+        against(arguments.n, threads, arguments.rounds)
+
+
+if __name__ == "__main__":
+    main()

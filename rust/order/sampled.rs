@@ -1,0 +1,119 @@
+//! The cut after the first k ranks by a sample: two of its quantiles very likely enclose the cut, so one
+//! scan counts what lies before them and lists the little between. An unlucky sample is noticed, and
+//! the cut found by narrowing.
+
+use super::edge::Window;
+use super::rank::{RankOf, Score};
+use super::sample::positions;
+use super::{Order, nan_at};
+use crate::error::Result;
+use crate::par::Context;
+
+/// Ranks looked at. A share is known from m of them to about 1/√m, so little lies between the quantiles.
+const SAMPLE: usize = 1 << 14;
+
+/// Standard deviations between the cut expected and the quantiles taken.
+const DEVIATIONS: f64 = 5.0;
+
+/// The least n / k for which everything up to the cut is listed, so that no second scan is needed.
+const FEW: usize = 64;
+
+/// What lies up to a cut.
+pub(super) struct Within<R> {
+    /// The last rank within; none where nothing is.
+    pub(super) cut: Option<R>,
+    /// How many ranks lie within, by chunk.
+    pub(super) counts: Vec<usize>,
+    /// The ranks within by index, where they were listed anyway.
+    pub(super) ranks: Option<Vec<R>>,
+}
+
+/// The cut after the first `k` of the ranks, 0 < `k`; None where a sample is of no use.
+pub(super) fn cut<T: Score, R: RankOf<T::Key>>(
+    context: &Context<'_>,
+    name: &'static str,
+    scores: &[T],
+    k: usize,
+    order: Order,
+) -> Result<Option<Within<R>>> {
+    let Some((sure, least)) = bracket::<T, R>(scores, k, order) else { return Ok(None) };
+    let Some(window) = Window::between(order, sure, least) else { return Ok(None) };
+    let chunks = window.ranks::<R>(context, scores, 0, order)?.map_err(|index| nan_at(name, index))?;
+    let counted: usize = chunks.iter().map(|(counted, _)| counted).sum();
+    let mut listed: Vec<R> = chunks.iter().flat_map(|(_, ranks)| ranks).copied().collect();
+    if k <= counted || k - counted > listed.len() {
+        return Ok(None);
+    }
+    let cut = *listed.select_nth_unstable(k - counted - 1).1;
+    let within = |ranks: &[R]| ranks.iter().filter(|&&rank| rank <= cut).count();
+    let counts = chunks.iter().map(|(counted, ranks)| counted + within(ranks)).collect();
+    let ranks = sure
+        .is_none()
+        .then(|| chunks.into_iter().flat_map(|(_, ranks)| ranks).filter(|&rank| rank <= cut).collect());
+    Ok(Some(Within { cut: Some(cut), counts, ranks }))
+}
+
+/// Two ranks between which the `k`-th very likely lies; the first is left out where few lie before it.
+fn bracket<T: Score, R: RankOf<T::Key>>(scores: &[T], k: usize, order: Order) -> Option<(Option<R>, R)> {
+    let len = scores.len();
+    let few = k <= len / FEW;
+    let count = if few { SAMPLE / 4 } else { SAMPLE };
+    if len < 4 * count {
+        return None;
+    }
+    // A NaN that is to be refused is found by the scan; here it may simply be left out.
+    let mut sample: Vec<R> = positions(len, count).filter_map(|i| order.rank(scores[i], i).ok()).collect();
+    let share = k as f64 / len as f64;
+    let expected = share * count as f64;
+    let margin = DEVIATIONS * (expected * (1.0 - share)).sqrt() + DEVIATIONS;
+    let last = (expected + margin) as usize;
+    if last >= sample.len() {
+        return None;
+    }
+    let (before, &mut last, _) = sample.select_nth_unstable(last);
+    let first = (expected - margin) as usize;
+    Some(if few || first == 0 { (None, last) } else { (Some(*before.select_nth_unstable(first).1), last) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Nan;
+    use super::super::rank::Rank;
+    use super::*;
+
+    const ASCENDING: Order = Order { largest: false, nan: Nan::Raise };
+
+    #[test]
+    fn a_sample_that_misleads_is_noticed() {
+        let context = Context::new(Some(2), &|| false).unwrap();
+        let len = 1 << 17;
+        let mut seen = vec![false; len];
+        positions(len, SAMPLE / 4).for_each(|i| seen[i] = true);
+        // Small exactly where the sample looks: the quantile is far too low for the best k.
+        let scores: Vec<f32> = seen.iter().map(|&seen| f32::from(!seen)).collect();
+        let seen_places: Vec<usize> = (0..len).filter(|&i| seen[i]).collect();
+        for k in [1, 500, len / FEW] {
+            let found = cut::<f32, u64>(&context, "scores", &scores, k, ASCENDING).unwrap();
+            if let Some(found) = found {
+                let places: Vec<usize> = found.ranks.unwrap().into_iter().map(Rank::index).collect();
+                assert_eq!(places, seen_places[..k]);
+            }
+        }
+        // The sample sees nothing of the best k: far more than k pass, and the first of them are right.
+        let scores: Vec<f32> = seen.iter().map(|&seen| f32::from(seen)).collect();
+        let found = cut::<f32, u64>(&context, "scores", &scores, 100, ASCENDING).unwrap().unwrap();
+        assert_eq!(found.ranks.unwrap().len(), 100);
+    }
+
+    #[test]
+    fn counts_by_chunk_add_up_whatever_the_share() {
+        let context = Context::new(Some(2), &|| false).unwrap();
+        let scores: Vec<f64> = (0..200_000u64).map(|i| (i * i % 1009) as f64).collect();
+        for k in [1, 77, 3000, 50_000, 100_000, 190_000] {
+            let found = cut::<f64, u128>(&context, "scores", &scores, k, ASCENDING).unwrap().unwrap();
+            assert_eq!(found.counts.iter().sum::<usize>(), k);
+            let rank = |i| ASCENDING.rank::<f64, u128>(scores[i], i).unwrap();
+            assert_eq!((0..scores.len()).filter(|&i| Some(rank(i)) <= found.cut).count(), k);
+        }
+    }
+}
