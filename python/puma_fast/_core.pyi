@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from puma_fast.numeric.arrays import FloatArray
+from puma_fast.numeric.shard import Shard
 
 __all__ = [
     "__version__",
@@ -60,6 +61,8 @@ def kmeans(
     tol: float,
     seed: int,
     n_threads: int | None,
+    shard: Shard | None,
+    bounds: bool,
 ) -> tuple[
     NDArray[np.int32], NDArray[np.float64], float, int, Literal["converged", "max_iter", "empty_clusters"]
 ]: ...

@@ -8,7 +8,7 @@ use puma_fast::{Context, Error, Float};
 const NEVER: &dyn Fn() -> bool = &|| false;
 
 fn seeded(n_clusters: usize) -> Options<'static> {
-    Options { n_clusters, start: Start::Seeded { seed: 0, n_init: 1 }, max_iter: 300, tol: 1e-4 }
+    Options { n_clusters, start: Start::Seeded { seed: 0, n_init: 1 }, max_iter: 300, tol: 1e-4, bounds: true }
 }
 
 /// The result, after a look at 1, 2 and 7 threads.
@@ -134,7 +134,7 @@ fn a_row_between_two_centers_goes_to_the_lower_one() {
     // The distances are equal exactly, and the product far from exact.
     let x: Vec<f32> = (0..200).flat_map(|i| [0.0, 1000.0 + i as f32, -3.0]).collect();
     let centers: Vec<f64> = (0..2).flat_map(|j| [f64::from(2 * j - 1), 1100.0, -3.0]).collect();
-    let options = Options { n_clusters: 2, start: Start::Given(&centers), max_iter: 1, tol: f64::INFINITY };
+    let options = Options { n_clusters: 2, start: Start::Given(&centers), max_iter: 1, tol: f64::INFINITY, bounds: true };
     let swapped: Vec<f64> = centers.chunks_exact(3).rev().flatten().copied().collect();
     for start in [&centers, &swapped] {
         // Every row goes to cluster 0, so cluster 1 is empty and takes the row farthest from 1100.

@@ -13,6 +13,8 @@ from puma_fast.numeric.arrays import as_count, as_floats, as_threads
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
+    from puma_fast.numeric.shard import Shard
+
 
 @dataclass(frozen=True, eq=False)
 class KMeans:
@@ -79,6 +81,7 @@ def kmeans(
     tol: float = 1e-4,
     seed: int = 0,
     n_threads: int | None = None,
+    shard: Shard | None = None,
 ) -> KMeans:
     """Cluster the rows of X around `n_clusters` centers.
 
@@ -168,5 +171,7 @@ def kmeans(
         float(tol),
         as_count("seed", seed),
         as_threads(n_threads),
+        shard,
+        True,
     )
     return KMeans(labels, found, inertia, n_iter, status)
