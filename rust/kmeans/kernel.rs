@@ -209,10 +209,11 @@ mod x86 {
         unsafe fn sums(four: [Self; 4]) -> [f64; 4] {
             // SAFETY: AVX-512 is there, as the trait asks, and AVX with it.
             unsafe {
-                <__m256 as Vector>::sums(four.map(|v| {
-                    let high = _mm512_extractf32x8_ps::<1>(v);
-                    _mm256_add_ps(_mm512_castps512_ps256(v), high)
-                }))
+                let mut halves = [<__m256 as Vector>::zero(); 4];
+                for (half, v) in halves.iter_mut().zip(four) {
+                    *half = _mm256_add_ps(_mm512_castps512_ps256(v), _mm512_extractf32x8_ps::<1>(v));
+                }
+                <__m256 as Vector>::sums(halves)
             }
         }
     }
@@ -239,10 +240,11 @@ mod x86 {
         unsafe fn sums(four: [Self; 4]) -> [f64; 4] {
             // SAFETY: AVX-512 is there, as the trait asks, and AVX with it.
             unsafe {
-                <__m256d as Vector>::sums(four.map(|v| {
-                    let high = _mm512_extractf64x4_pd::<1>(v);
-                    _mm256_add_pd(_mm512_castpd512_pd256(v), high)
-                }))
+                let mut halves = [<__m256d as Vector>::zero(); 4];
+                for (half, v) in halves.iter_mut().zip(four) {
+                    *half = _mm256_add_pd(_mm512_castpd512_pd256(v), _mm512_extractf64x4_pd::<1>(v));
+                }
+                <__m256d as Vector>::sums(halves)
             }
         }
     }
@@ -264,12 +266,16 @@ mod x86 {
             let center = |at: usize| centers.as_ptr().add(at * stride);
             for at in (0..count / CENTERS * CENTERS).step_by(CENTERS) {
                 let three = tile::<V, R, CENTERS>(rows, center(at), stride);
-                three.iter().enumerate().for_each(|(c, lanes)| each(at + c, lanes));
+                for (c, lanes) in three.iter().enumerate() {
+                    each(at + c, lanes);
+                }
             }
             let at = count / CENTERS * CENTERS;
             if count - at == 2 {
                 let two = tile::<V, R, 2>(rows, center(at), stride);
-                two.iter().enumerate().for_each(|(c, lanes)| each(at + c, lanes));
+                for (c, lanes) in two.iter().enumerate() {
+                    each(at + c, lanes);
+                }
             } else if count - at == 1 {
                 each(at, &tile::<V, R, 1>(rows, center(at), stride)[0]);
             }

@@ -79,7 +79,13 @@ impl<'a, T: Float> Panel<'a, T> {
             centers,
             stride,
             #[inline(always)]
-            |j, products| each(range.start + j, &products.map(|product| halves[j] - product)),
+            |j, products| {
+                let mut values = *products;
+                for value in &mut values {
+                    *value = halves[j] - *value;
+                }
+                each(range.start + j, &values);
+            },
         );
     }
 
