@@ -233,13 +233,7 @@ impl Block {
     }
 
     /// Takes one group of centers into account for up to eight of the open rows.
-    fn compare<T: Float>(
-        &mut self,
-        panel: &Panel<'_, T>,
-        open: &mut [Open],
-        places: &[usize],
-        group: usize,
-    ) {
+    fn compare<T: Float>(&mut self, panel: &Panel<'_, T>, open: &mut [Open], places: &[usize], group: usize) {
         let row = |lane: usize| self.first + open[places[lane.min(places.len() - 1)]].at;
         let rows: [usize; ROWS] = std::array::from_fn(row);
         let found = panel.nearest_two(rows, members(panel.len(), group));

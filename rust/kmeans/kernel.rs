@@ -38,7 +38,9 @@ pub(super) fn products<T: Float>(
         return unsafe {
             match (level(), TypeId::of::<T>() == TypeId::of::<f32>()) {
                 (Level::Avx512, true) => x86::avx512_f32(rows.map(|p| p.cast()), cast(centers), stride, each),
-                (Level::Avx512, false) => x86::avx512_f64(rows.map(|p| p.cast()), cast(centers), stride, each),
+                (Level::Avx512, false) => {
+                    x86::avx512_f64(rows.map(|p| p.cast()), cast(centers), stride, each)
+                }
                 (_, true) => x86::avx2_f32(rows.map(|p| p.cast()), cast(centers), stride, each),
                 (_, false) => x86::avx2_f64(rows.map(|p| p.cast()), cast(centers), stride, each),
             }
@@ -78,12 +80,7 @@ pub(super) fn product<T: Float>(a: &[T], b: &[T]) -> f64 {
 
 /// Each row in a lane of its own.
 #[inline(always)]
-fn narrow<T: Float>(
-    rows: [&[T]; ROWS],
-    centers: &[T],
-    columns: usize,
-    mut each: impl FnMut(usize, &Lanes),
-) {
+fn narrow<T: Float>(rows: [&[T]; ROWS], centers: &[T], columns: usize, mut each: impl FnMut(usize, &Lanes)) {
     let mut beside = [[0.0; ROWS]; NARROW];
     for (lane, row) in rows.iter().enumerate() {
         for (column, x) in beside.iter_mut().zip(*row) {

@@ -38,14 +38,14 @@ impl<'a, T: Float> Panel<'a, T> {
         let k = centers.len() / columns;
         let mut rounded = Matrix::zeros(k, columns);
         let stride = rounded.stride;
-        for (out, center) in rounded.values_mut().chunks_exact_mut(stride).zip(centers.chunks_exact(columns)) {
+        for (out, center) in rounded.values_mut().chunks_exact_mut(stride).zip(centers.chunks_exact(columns))
+        {
             for ((out, c), mean) in out.iter_mut().zip(center).zip(&rows.mean) {
                 *out = T::from_f64((c - mean) * rows.scale);
             }
         }
         let origin = vec![0.0; stride];
-        let halves: Vec<f64> =
-            (0..k).map(|j| squared_distance(rounded.row(j), &origin, 1.0) / 2.0).collect();
+        let halves: Vec<f64> = (0..k).map(|j| squared_distance(rounded.row(j), &origin, 1.0) / 2.0).collect();
         let bound = ErrorBound::new::<T>(stride, 2.0 * halves.iter().copied().fold(0.0, f64::max));
         Self { rows, centers, rounded, halves, bound }
     }

@@ -44,9 +44,7 @@ pub(super) fn centers<T: Float>(
     let twice = 4.0 * (1.0 + 8.0 * (rows.columns as f64 + 3.0) * f64::EPSILON);
     let mut centers = rows.fetch(context, &[below(generator, rows.total as u64) as usize])?;
     let parts = context.map_chunks(rows.len, rows.chunk(), |range| {
-        range
-            .map(|row| Nearest { distance: rows.distance(row, &centers), center: 0 })
-            .collect::<Vec<_>>()
+        range.map(|row| Nearest { distance: rows.distance(row, &centers), center: 0 }).collect::<Vec<_>>()
     })?;
     let mut nearest = parts.concat();
     for number in 1..k {
