@@ -292,3 +292,65 @@ fn members(k: usize, group: usize) -> Range<usize> {
     let size = group_size(k);
     group * size..k.min((group + 1) * size)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::rows::Rows;
+    use super::*;
+    use crate::par::Context;
+
+    fn noise(i: usize) -> f64 {
+        let mixed = (i as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        ((mixed ^ mixed >> 31).wrapping_mul(0xbf58_476d_1ce4_e5b9) >> 11) as f64 / (1u64 << 53) as f64 - 0.5
+    }
+
+    /// The nearest center of a row by the distances themselves.
+    fn nearest<T: Float>(rows: &Rows<'_, T>, row: usize, centers: &[f64]) -> i32 {
+        let distances = centers.chunks_exact(rows.columns).map(|center| rows.distance(row, center)).zip(0..);
+        distances.min_by(|a, b| a.0.total_cmp(&b.0)).unwrap().1
+    }
+
+    /// Rows close to the points halfway between two centers, some exactly there: the product alone cannot
+    /// tell which center is nearer. Every label must be the argmin of the distance all the same, also
+    /// where bounds carried over centers that move a little, step by step, decide.
+    fn assert_certain<T: Float>(columns: usize, k: usize, closeness: f64) {
+        let mut centers: Vec<f64> = (0..k * columns).map(|i| T::from_f64(10.0 + noise(i)).to_f64()).collect();
+        let center = |j: usize| &centers[j * columns..(j + 1) * columns];
+        let x: Vec<T> = (0..500 * columns)
+            .map(|i| {
+                let (row, column) = (i / columns, i % columns);
+                let halfway = f64::midpoint(center(row % k)[column], center((row + 1) % k)[column]);
+                let aside = [0.0, closeness, 0.1][row % 3] * noise(i + (1 << 30));
+                T::from_f64(halfway + aside)
+            })
+            .collect();
+        let context = Context::new(Some(1), &|| false).unwrap();
+        let rows = Rows::new(&context, &x, columns, k).unwrap();
+        let mut blocks = Block::all(rows.len, columns, k, true, None);
+        let mut drift = None;
+        for step in 0..5 {
+            let panel = Panel::new(&rows, &centers);
+            for block in &mut blocks {
+                let before = block.labels.clone();
+                let moves = block.assign(&panel, drift.as_ref());
+                for (at, (label, before)) in block.labels.iter().zip(before).enumerate() {
+                    let row = block.first + at;
+                    assert_eq!(*label, nearest(&rows, row, &centers), "row {row} of {columns} columns");
+                    assert_eq!(moves.iter().any(|step| step.row == row), *label != before);
+                }
+            }
+            let moved: Vec<f64> =
+                centers.iter().enumerate().map(|(i, c)| c + 1e-3 * noise(i + (step << 20))).collect();
+            drift = Some(Drift::new(&centers, &moved, columns, rows.scale));
+            centers = moved;
+        }
+    }
+
+    #[test]
+    fn labels_are_certain_where_the_product_is_not() {
+        for (columns, k) in [(1, 80), (2, 40), (17, 6), (40, 60), (300, 30), (2000, 6)] {
+            assert_certain::<f32>(columns, k, 1e-6);
+            assert_certain::<f64>(columns, k, 1e-15);
+        }
+    }
+}

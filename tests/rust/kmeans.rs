@@ -285,7 +285,7 @@ fn assert_shards_do_not_show<T: Float>(x: &[T], columns: usize, options: &Option
     for (count, seed) in [(1, 0), (2, 1), (2, 2), (7, 3), (7, 4)] {
         let parts = cut(x, columns, count, seed << 20);
         let results = in_shards(&parts, |context, part| kmeans(context, part, columns, options).unwrap());
-        let mut labels = Vec::new();
+        let mut labels: Vec<i32> = Vec::new();
         for result in results {
             labels.extend(&result.labels);
             let same = KMeans { labels: whole.labels.clone(), ..result };

@@ -8,9 +8,8 @@ import pytest
 from sklearn.cluster import KMeans as Rival
 from sklearn.datasets import load_digits
 
-from shards import cut, in_shards
-
 import puma_fast as pf
+from numeric.shards import cut, in_shards
 
 K = 8
 
