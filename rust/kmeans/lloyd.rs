@@ -41,7 +41,7 @@ pub(super) fn run<T: Float>(
             Some(shift) => shift,
             None => *least_shift.insert(tolerated(context, rows, &sums, options.tol)?),
         };
-        let means = sums.centers(context, rows, &labels(&blocks), &centers)?;
+        let means = sums.centers(context, rows, || labels(&blocks), &centers)?;
         let shift: f64 =
             means.iter().zip(&centers).map(|(new, old)| ((new - old) * rows.scale).powi(2)).sum();
         let drift = Drift::new(&centers, &means, rows.columns, rows.scale);

@@ -90,15 +90,15 @@ impl Sums {
         &self,
         context: &Context<'_>,
         rows: &Rows<'_, T>,
-        labels: &[i32],
+        labels: impl FnOnce() -> Vec<i32>,
         old: &[f64],
     ) -> Result<Vec<f64>> {
         let empty: Vec<usize> = (0..self.counts.len()).filter(|&c| self.counts[c] == 0).collect();
         if empty.is_empty() {
             return Ok(self.means(rows));
         }
-        let mut moves = Vec::new();
-        for (to, place) in empty.iter().zip(farthest(context, rows, labels, old, empty.len())?) {
+        let (labels, mut moves) = (labels(), Vec::new());
+        for (to, place) in empty.iter().zip(farthest(context, rows, &labels, old, empty.len())?) {
             if (rows.first..rows.first + rows.len).contains(&place) {
                 let row = place - rows.first;
                 moves.push(Move { row, from: Some(labels[row] as usize), to: *to });

@@ -215,7 +215,7 @@ fn bad_input_is_refused_by_name() {
         ),
         (
             refused(&x, 2, &Options { start: Start::Given(&[0.0]), ..seeded(1) }),
-            ["init", "as wide as X", "1 values for 1 centres of 2"],
+            ["init", "as wide as X", "1 values for 1 centers of 2"],
         ),
         (
             refused(&x, 1, &Options { start: Start::Given(&[f64::INFINITY]), ..seeded(1) }),
