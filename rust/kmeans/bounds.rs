@@ -182,7 +182,7 @@ impl Block {
             for group in 0..panel.len().div_ceil(group_size(panel.len())) {
                 self.compare(panel, &mut open, &places, group);
             }
-            open.iter().for_each(|open| moves.extend(self.settle(panel, open)));
+            moves.extend(open.iter().filter_map(|open| self.settle(panel, open)));
         }
     }
 
@@ -229,7 +229,7 @@ impl Block {
                 self.compare(panel, &mut open, places, group);
             }
         }
-        open.iter().for_each(|open| moves.extend(self.settle(panel, open)));
+        moves.extend(open.iter().filter_map(|open| self.settle(panel, open)));
     }
 
     /// Takes one group of centers into account for up to eight of the open rows.

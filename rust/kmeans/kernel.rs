@@ -3,11 +3,14 @@
 //! loops. Rows come by reference, so that scattered ones cost no copy. The levels round differently, which
 //! the callers' error bound covers.
 
+#[cfg(target_arch = "x86_64")]
 use std::any::TypeId;
 
 use super::matrix::NARROW;
 use crate::float::Float;
-use crate::simd::{LANES, Level, dispatch, level};
+use crate::simd::{LANES, dispatch};
+#[cfg(target_arch = "x86_64")]
+use crate::simd::{Level, level};
 
 /// Rows per call.
 pub(super) const ROWS: usize = 8;
@@ -33,18 +36,22 @@ pub(super) fn products<T: Float>(
     if level() > Level::Scalar {
         assert!(rows.iter().all(|row| row.len() == stride) && stride.is_multiple_of(LANES));
         let rows = rows.map(<[T]>::as_ptr);
+        let single = TypeId::of::<T>() == TypeId::of::<f32>();
         // SAFETY: the level in force is one that this machine has; all rows hold `stride` values, a
         // multiple of every vector's length; T is the type that is compared.
-        return unsafe {
-            match (level(), TypeId::of::<T>() == TypeId::of::<f32>()) {
-                (Level::Avx512, true) => x86::avx512_f32(rows.map(|p| p.cast()), cast(centers), stride, each),
-                (Level::Avx512, false) => {
-                    x86::avx512_f64(rows.map(|p| p.cast()), cast(centers), stride, each)
+        unsafe {
+            match (level(), single) {
+                (Level::Avx512, true) => {
+                    x86::avx512_f32(rows.map(<*const T>::cast), cast(centers), stride, each);
                 }
-                (_, true) => x86::avx2_f32(rows.map(|p| p.cast()), cast(centers), stride, each),
-                (_, false) => x86::avx2_f64(rows.map(|p| p.cast()), cast(centers), stride, each),
+                (Level::Avx512, false) => {
+                    x86::avx512_f64(rows.map(<*const T>::cast), cast(centers), stride, each);
+                }
+                (_, true) => x86::avx2_f32(rows.map(<*const T>::cast), cast(centers), stride, each),
+                (_, false) => x86::avx2_f64(rows.map(<*const T>::cast), cast(centers), stride, each),
             }
-        };
+        }
+        return;
     }
     for (j, center) in centers.chunks_exact(stride).enumerate() {
         each(j, &rows.map(|row| product(row, center)));
@@ -102,7 +109,14 @@ fn narrow<T: Float>(rows: [&[T]; ROWS], centers: &[T], columns: usize, mut each:
 /// The tiles. One text for all vectors; what differs between them is [`Vector`].
 #[cfg(target_arch = "x86_64")]
 mod x86 {
-    use std::arch::x86_64::*;
+    use std::arch::x86_64::{
+        __m256, __m256d, __m512, __m512d, _mm_add_ps, _mm256_add_pd, _mm256_add_ps, _mm256_castps256_ps128,
+        _mm256_cvtps_pd, _mm256_extractf128_ps, _mm256_fmadd_pd, _mm256_fmadd_ps, _mm256_hadd_pd,
+        _mm256_hadd_ps, _mm256_loadu_pd, _mm256_loadu_ps, _mm256_permute2f128_pd, _mm256_setzero_pd,
+        _mm256_setzero_ps, _mm256_storeu_pd, _mm512_castpd512_pd256, _mm512_castps512_ps256,
+        _mm512_extractf32x8_ps, _mm512_extractf64x4_pd, _mm512_fmadd_pd, _mm512_fmadd_ps, _mm512_loadu_pd,
+        _mm512_loadu_ps, _mm512_setzero_pd, _mm512_setzero_ps,
+    };
 
     use super::{Lanes, ROWS};
 

@@ -176,5 +176,5 @@ impl Weights {
 
 /// An integer in 0..`len`, every one equally likely to within 2⁻⁶⁴.
 fn below(generator: &mut impl Rng, len: u64) -> u64 {
-    (u128::from(generator.next_u64()) * u128::from(len) >> 64) as u64
+    ((u128::from(generator.next_u64()) * u128::from(len)) >> 64) as u64
 }
