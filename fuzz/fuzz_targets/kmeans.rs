@@ -24,7 +24,7 @@ fuzz_target!(|input: Input| {
     let start = Start::Seeded { seed: input.seed, n_init: 1 };
     let n_clusters = usize::from(input.n_clusters % 20);
     let max_iter = usize::from(input.max_iter);
-    let options = Options { n_clusters, start, max_iter, tol: 0.0 };
+    let options = Options { n_clusters, start, max_iter, tol: 0.0, bounds: input.repeat < 128 };
     let Ok(result) = agreed(|context| kmeans(context, &x, columns, &options)) else { return };
 
     let distance =

@@ -70,6 +70,8 @@ def kmeans(
     tol: float,
     seed: int,
     n_threads: int | None,
+    shard: Shard | None,
+    bounds: bool,
 ) -> tuple[
     NDArray[np.int32], NDArray[np.float64], float, int, Literal["converged", "max_iter", "empty_clusters"]
 ]: ...

@@ -2,15 +2,13 @@
 //! without rounding. So a sum depends on the labels alone, rows that move are added here and taken away
 //! there without drift, and neither threads nor shards can be told from the result.
 
-use super::assign::Move;
+use super::bounds::Move;
+use super::exact;
 use super::rows::Rows;
 use crate::error::Result;
 use crate::float::Float;
 use crate::par::Context;
 use crate::simd::dispatch;
-
-/// Bits of a value at most: up to here the rounding below is one addition.
-const MOST_BITS: u32 = 50;
 
 /// 1.5·2⁵²: adding it to |v| < 2⁵¹ leaves v, rounded to an integer, in the low bits.
 const ROUNDING: f64 = 6_755_399_441_055_744.0;
@@ -18,10 +16,11 @@ const ROUNDING: f64 = 6_755_399_441_055_744.0;
 /// Most partial sums of one update; each is k × d.
 const PARTS: usize = 16;
 
+#[derive(Clone)]
 pub(super) struct Sums {
     /// Σ (x − μ)·scale·steps, each term rounded to an integer; k × d.
     totals: Vec<i64>,
-    counts: Vec<usize>,
+    counts: Vec<i64>,
     /// How finely a scaled value is resolved; a power of two.
     steps: f64,
 }
@@ -29,56 +28,60 @@ pub(super) struct Sums {
 impl Sums {
     /// Sums of no rows.
     pub(super) fn new<T: Float>(rows: &Rows<'_, T>, k: usize) -> Self {
-        // n values of at most 2^bits each stay below 2⁶².
-        let bits = MOST_BITS.min(62 - rows.len.next_power_of_two().trailing_zeros());
-        Self { totals: vec![0; k * rows.columns], counts: vec![0; k], steps: (1u64 << bits) as f64 }
+        let steps = (1u64 << exact::bits(rows.total)) as f64;
+        Self { totals: vec![0; k * rows.columns], counts: vec![0; k], steps }
     }
 
-    /// Follows the rows that moved.
+    /// Follows the rows that moved, of all shards; how many they are.
     pub(super) fn apply<T: Float>(
         &mut self,
         context: &Context<'_>,
         rows: &Rows<'_, T>,
-        labels: &[i32],
         moves: &[Move],
-    ) -> Result<()> {
-        let columns = rows.columns;
-        let chunk = moves.len().div_ceil(PARTS).max(rows.chunk()).max(self.counts.len());
+    ) -> Result<usize> {
+        let k = self.counts.len();
+        let chunk = moves.len().div_ceil(PARTS).max(rows.chunk()).max(k);
         let parts = context.map_chunks(moves.len(), chunk, |range| {
-            let mut part = vec![0; self.totals.len()];
-            for Move { row, from } in &moves[range] {
-                let to = labels[*row] as usize;
-                self.add(rows, *row, &mut part[to * columns..(to + 1) * columns], 1);
-                if let Some(from) = from {
-                    self.add(rows, *row, &mut part[from * columns..(from + 1) * columns], -1);
-                }
-            }
+            let mut part = vec![0; self.totals.len() + k];
+            moves[range].iter().for_each(|step| self.add(rows, *step, &mut part));
             part
         })?;
+        let mut changes = vec![0; self.totals.len() + k + 1];
         for part in parts {
-            self.totals.iter_mut().zip(part).for_each(|(sum, part)| *sum += part);
+            changes.iter_mut().zip(part).for_each(|(sum, part)| *sum += part);
         }
-        for Move { row, from } in moves {
-            self.counts[labels[*row] as usize] += 1;
-            if let Some(from) = from {
-                self.counts[*from] -= 1;
-            }
-        }
-        Ok(())
+        changes[self.totals.len() + k] = moves.len() as i64;
+        context.shards().sum(&mut changes)?;
+        self.totals.iter_mut().chain(&mut self.counts).zip(&changes).for_each(|(sum, part)| *sum += part);
+        Ok(changes[self.totals.len() + k] as usize)
     }
 
-    /// Adds a row, `sign` times, to the sum of one cluster.
-    fn add<T: Float>(&self, rows: &Rows<'_, T>, row: usize, sum: &mut [i64], sign: i64) {
-        let (x, mean, scale, steps) = (rows.row(row), &rows.mean, rows.scale, self.steps);
+    /// Moves a row from the sum and count of one cluster to those of another.
+    fn add<T: Float>(&self, rows: &Rows<'_, T>, step: Move, sums: &mut [i64]) {
+        let (x, mean, factor, columns) = (rows.row(step.row), &rows.mean, rows.scale, rows.columns);
+        let steps = self.steps;
+        let (sums, counts) = sums.split_at_mut(self.totals.len());
+        counts[step.to] += 1;
         dispatch(
             #[inline(always)]
             || {
-                for ((sum, x), mean) in sum.iter_mut().zip(x).zip(mean) {
-                    let rounded = (x.to_f64() - mean) * scale * steps + ROUNDING;
-                    *sum += sign * (rounded.to_bits() as i64 - ROUNDING.to_bits() as i64);
+                let integer = |x: T, mean: f64| {
+                    let rounded = (x.to_f64() - mean) * factor * steps + ROUNDING;
+                    rounded.to_bits() as i64 - ROUNDING.to_bits() as i64
+                };
+                for ((sum, x), mean) in sums[step.to * columns..].iter_mut().zip(x).zip(mean) {
+                    *sum += integer(*x, *mean);
+                }
+                if let Some(from) = step.from {
+                    for ((sum, x), mean) in sums[from * columns..].iter_mut().zip(x).zip(mean) {
+                        *sum -= integer(*x, *mean);
+                    }
                 }
             },
         );
+        if let Some(from) = step.from {
+            counts[from] -= 1;
+        }
     }
 
     /// The mean of each cluster. Empty ones take the farthest rows, farthest first, as in scikit-learn;
@@ -87,28 +90,36 @@ impl Sums {
         &self,
         context: &Context<'_>,
         rows: &Rows<'_, T>,
-        labels: &[i32],
+        labels: impl FnOnce() -> Vec<i32>,
         old: &[f64],
     ) -> Result<Vec<f64>> {
         let empty: Vec<usize> = (0..self.counts.len()).filter(|&c| self.counts[c] == 0).collect();
         if empty.is_empty() {
             return Ok(self.means(rows));
         }
-        let columns = rows.columns;
-        let mut moved = Self { totals: self.totals.clone(), counts: self.counts.clone(), steps: self.steps };
-        for (to, row) in empty.into_iter().zip(farthest(context, rows, labels, old, self.empty())?) {
-            let from = labels[row] as usize;
-            self.add(rows, row, &mut moved.totals[from * columns..(from + 1) * columns], -1);
-            self.add(rows, row, &mut moved.totals[to * columns..(to + 1) * columns], 1);
-            moved.counts[from] -= 1;
-            moved.counts[to] += 1;
+        let (labels, mut moves) = (labels(), Vec::new());
+        for (to, place) in empty.iter().zip(farthest(context, rows, &labels, old, empty.len())?) {
+            if (rows.first..rows.first + rows.len).contains(&place) {
+                let row = place - rows.first;
+                moves.push(Move { row, from: Some(labels[row] as usize), to: *to });
+            }
         }
+        let mut moved = self.clone();
+        moved.apply(context, rows, &moves)?;
         Ok(moved.means(rows))
     }
 
-    /// How many clusters hold no row.
-    pub(super) fn empty(&self) -> usize {
-        self.counts.iter().filter(|&&count| count == 0).count()
+    /// Whether some cluster holds no row.
+    pub(super) fn some_empty(&self) -> bool {
+        self.counts.contains(&0)
+    }
+
+    /// The variance of a column of X, on the mean over columns, in units of 1/scale²; `norms` is Σ‖x − μ‖².
+    pub(super) fn mean_variance<T: Float>(&self, rows: &Rows<'_, T>, norms: f64) -> f64 {
+        let n = rows.total as f64;
+        let column = |c: usize| self.totals.iter().skip(c).step_by(rows.columns).sum::<i64>() as f64;
+        let offset: f64 = (0..rows.columns).map(|c| (column(c) / self.steps / n).powi(2)).sum();
+        ((norms / n - offset) / rows.columns as f64).max(0.0)
     }
 
     fn means<T: Float>(&self, rows: &Rows<'_, T>) -> Vec<f64> {
@@ -123,8 +134,8 @@ impl Sums {
     }
 }
 
-/// The `count` rows farthest from their centers, farthest first, equal ones by position; none where all lie
-/// on them.
+/// The places of the `count` rows farthest from their centers, farthest first, equal ones by place; none
+/// where all lie on them.
 fn farthest<T: Float>(
     context: &Context<'_>,
     rows: &Rows<'_, T>,
@@ -132,18 +143,26 @@ fn farthest<T: Float>(
     centers: &[f64],
     count: usize,
 ) -> Result<Vec<usize>> {
-    let distances = distances(context, rows, labels, centers)?;
-    let mut far: Vec<(f64, usize)> = distances.into_iter().zip(0..).collect();
     let farther = |a: &(f64, usize), b: &(f64, usize)| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1));
-    if count < far.len() {
-        far.select_nth_unstable_by(count, farther);
-        far.truncate(count);
+    let first = |mut far: Vec<(f64, usize)>| {
+        if count < far.len() {
+            far.select_nth_unstable_by(count, farther);
+            far.truncate(count);
+        }
+        far.sort_unstable_by(farther);
+        far
+    };
+    let distances = distances(context, rows, labels, centers)?;
+    let own = first(distances.into_iter().zip(rows.first..).collect());
+    // Every shard hands in as many; rows that it does not have lie at distance 0, behind all others.
+    let mut sent = vec![0; 2 * count];
+    for (pair, (distance, place)) in sent.chunks_exact_mut(2).zip(&own) {
+        pair.copy_from_slice(&[distance.to_bits(), *place as u64]);
     }
-    far.sort_unstable_by(farther);
-    if far.first().is_none_or(|&(distance, _)| distance == 0.0) {
-        return Ok(Vec::new());
-    }
-    Ok(far.into_iter().map(|(_, row)| row).collect())
+    let all = context.shards().gather(&sent)?;
+    let all = all.chunks_exact(2).map(|pair| (f64::from_bits(pair[0]), pair[1] as usize));
+    let far = first(all.filter(|&(distance, _)| distance > 0.0).collect());
+    Ok(far.into_iter().map(|(_, place)| place).collect())
 }
 
 /// Each row's squared distance from its center, in units of 1/scale².

@@ -1,14 +1,23 @@
 //! k-means: labels are the true nearest centres, centres the means, the end a fixed point, threads without
 //! a trace.
 
+use std::sync::{Barrier, Mutex};
+
 use proptest::prelude::*;
 use puma_fast::kmeans::{KMeans, Options, Start, Status, kmeans};
-use puma_fast::{Context, Error, Float};
+use puma_fast::simd::{Level, force};
+use puma_fast::{Context, Error, Float, Shards};
 
 const NEVER: &dyn Fn() -> bool = &|| false;
 
 fn seeded(n_clusters: usize) -> Options<'static> {
-    Options { n_clusters, start: Start::Seeded { seed: 0, n_init: 1 }, max_iter: 300, tol: 1e-4 }
+    Options {
+        n_clusters,
+        start: Start::Seeded { seed: 0, n_init: 1 },
+        max_iter: 300,
+        tol: 1e-4,
+        bounds: true,
+    }
 }
 
 /// The result, after a look at 1, 2 and 7 threads.
@@ -134,7 +143,13 @@ fn a_row_between_two_centers_goes_to_the_lower_one() {
     // The distances are equal exactly, and the product far from exact.
     let x: Vec<f32> = (0..200).flat_map(|i| [0.0, 1000.0 + i as f32, -3.0]).collect();
     let centers: Vec<f64> = (0..2).flat_map(|j| [f64::from(2 * j - 1), 1100.0, -3.0]).collect();
-    let options = Options { n_clusters: 2, start: Start::Given(&centers), max_iter: 1, tol: f64::INFINITY };
+    let options = Options {
+        n_clusters: 2,
+        start: Start::Given(&centers),
+        max_iter: 1,
+        tol: f64::INFINITY,
+        bounds: true,
+    };
     let swapped: Vec<f64> = centers.chunks_exact(3).rev().flatten().copied().collect();
     for start in [&centers, &swapped] {
         // Every row goes to cluster 0, so cluster 1 is empty and takes the row farthest from 1100.
@@ -200,7 +215,7 @@ fn bad_input_is_refused_by_name() {
         ),
         (
             refused(&x, 2, &Options { start: Start::Given(&[0.0]), ..seeded(1) }),
-            ["init", "as wide as X", "1 values for 1 centres of 2"],
+            ["init", "as wide as X", "1 values for 1 centers of 2"],
         ),
         (
             refused(&x, 1, &Options { start: Start::Given(&[f64::INFINITY]), ..seeded(1) }),
@@ -213,6 +228,144 @@ fn bad_input_is_refused_by_name() {
     }
     let stop = Context::new(Some(2), &|| true).unwrap();
     assert!(matches!(kmeans(&stop, &x, 1, &seeded(2)), Err(Error::Interrupted)));
+}
+
+/// Every way through the method that must not show: instruction sets, bounds, threads.
+fn bits<T: Float>(x: &[T], columns: usize, options: &Options<'_>) -> String {
+    let results: Vec<String> = [false, true]
+        .into_iter()
+        .flat_map(|bounds| [Level::Scalar, Level::Avx2, Level::Avx512].map(|level| (bounds, level)))
+        .map(|(bounds, level)| {
+            force(level);
+            let context = Context::new(Some(2), NEVER).unwrap();
+            format!("{:?}", kmeans(&context, x, columns, &Options { bounds, ..*options }).unwrap())
+        })
+        .collect();
+    force(Level::Avx512);
+    assert!(results.iter().all(|result| *result == results[0]));
+    results[0].clone()
+}
+
+/// Runs `run` once for each part of the rows, all at the same time, connected by a barrier.
+fn in_shards<T: Float>(parts: &[&[T]], run: impl Fn(&Context<'_>, &[T]) -> KMeans + Sync) -> Vec<KMeans> {
+    let barrier = Barrier::new(parts.len());
+    let given = Mutex::new(vec![Vec::new(); parts.len()]);
+    let one = |index: usize| {
+        let sum = |values: &mut [i64]| {
+            given.lock().unwrap()[index] = values.to_vec();
+            barrier.wait();
+            let all = given.lock().unwrap().clone();
+            for (i, value) in values.iter_mut().enumerate() {
+                *value = all.iter().fold(0, |sum: i64, other| sum.wrapping_add(other[i]));
+            }
+            barrier.wait();
+            Ok(())
+        };
+        let shards = Shards::new(index, parts.len(), &sum).unwrap();
+        run(&Context::new(Some(1), NEVER).unwrap().with_shards(shards), parts[index])
+    };
+    std::thread::scope(|scope| {
+        let one = &one;
+        let threads: Vec<_> = (0..parts.len()).map(|index| scope.spawn(move || one(index))).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+    })
+}
+
+/// The rows cut into `count` parts at places that `seed` draws, empty parts among them.
+fn cut<T>(x: &[T], columns: usize, count: usize, seed: u64) -> Vec<&[T]> {
+    let rows = x.len() / columns;
+    let edge = |i: usize| (noise(seed.wrapping_add(i as u64)) * (rows + 1) as f64) as usize;
+    let mut edges: Vec<usize> = (1..count).map(edge).chain([0, rows]).collect();
+    edges.sort_unstable();
+    edges.windows(2).map(|pair| &x[pair[0] * columns..pair[1] * columns]).collect()
+}
+
+fn assert_shards_do_not_show<T: Float>(x: &[T], columns: usize, options: &Options<'_>) {
+    let whole = kmeans(&Context::new(Some(1), NEVER).unwrap(), x, columns, options).unwrap();
+    for (count, seed) in [(1, 0), (2, 1), (2, 2), (7, 3), (7, 4)] {
+        let parts = cut(x, columns, count, seed << 20);
+        let results = in_shards(&parts, |context, part| kmeans(context, part, columns, options).unwrap());
+        let mut labels: Vec<i32> = Vec::new();
+        for result in results {
+            labels.extend(&result.labels);
+            let same = KMeans { labels: whole.labels.clone(), ..result };
+            assert_eq!(format!("{same:?}"), format!("{whole:?}"));
+        }
+        assert_eq!(labels, whole.labels);
+    }
+}
+
+#[test]
+fn neither_bounds_nor_instruction_sets_change_a_bit() {
+    for (rows, columns, k, groups) in
+        [(3000, 2, 40, 60), (2500, 9, 30, 12), (1200, 17, 8, 40), (900, 100, 60, 25), (600, 784, 30, 50)]
+    {
+        let x = blobs(rows, columns, groups, 3.0);
+        let options = Options { tol: 0.0, ..seeded(k) };
+        bits(&x, columns, &options);
+        let narrow: Vec<f32> = x.iter().map(|&x| x as f32).collect();
+        bits(&narrow, columns, &options);
+        // Few distinct values: ties everywhere.
+        let coarse: Vec<f32> = x.iter().map(|x| x.round() as f32).collect();
+        bits(&coarse, columns, &options);
+        let start = coarse[..k * columns].iter().map(|&x| f64::from(x)).collect::<Vec<_>>();
+        bits(&coarse, columns, &Options { start: Start::Given(&start), ..options });
+    }
+}
+
+#[test]
+fn adversarial_rows_are_clustered_the_same_every_way() {
+    let columns = 24;
+    let base = blobs(400, columns, 5, 0.0);
+    let offset: Vec<f64> = base.iter().map(|x| x + 1e9).collect();
+    let outlier: Vec<f64> =
+        base.iter().enumerate().map(|(i, x)| if i < columns { 1e30 } else { *x }).collect();
+    let subnormal: Vec<f32> = base.iter().map(|x| (x * 1e-41) as f32).collect();
+    let mixed: Vec<f64> =
+        base.iter().enumerate().map(|(i, x)| x * [1e-30, 1.0, 1e30][i % columns % 3]).collect();
+    let equal = vec![0.1f32; 200 * columns];
+    let few: Vec<f64> = base[..3 * columns].repeat(50);
+    for k in [1, 7, 30] {
+        let options = seeded(k);
+        bits(&offset, columns, &options);
+        bits(&outlier, columns, &options);
+        bits(&subnormal, columns, &options);
+        bits(&mixed, columns, &options);
+        bits(&equal, columns, &options);
+        bits(&few, columns, &options);
+        let far: Vec<f64> = (0..k * columns).map(|i| if i < columns { 1e300 } else { i as f64 }).collect();
+        bits(&base, columns, &Options { start: Start::Given(&far), ..options });
+    }
+}
+
+#[test]
+fn shards_give_the_bits_of_the_whole() {
+    for (columns, k, tol) in [(1, 3, 0.0), (5, 9, 1e-3), (40, 30, 0.0)] {
+        let x = blobs(500, columns, 12, -2.0);
+        let start = Start::Seeded { seed: 5, n_init: 2 };
+        assert_shards_do_not_show(&x, columns, &Options { start, tol, ..seeded(k) });
+        let narrow: Vec<f32> = x.iter().map(|x| x.round() as f32).collect();
+        // Far centers leave clusters empty, which take rows of any shard.
+        let far: Vec<f64> =
+            (0..k * columns).map(|i| if i < columns { 0.0 } else { 1e5 + i as f64 }).collect();
+        let start = Start::Given(&far);
+        assert_shards_do_not_show(&narrow, columns, &Options { start, max_iter: 4, ..seeded(k) });
+    }
+    assert_shards_do_not_show(&[0.1; 60], 3, &seeded(4));
+}
+
+#[test]
+fn the_order_of_the_rows_does_not_matter() {
+    let (columns, k) = (6, 7);
+    let x = blobs(700, columns, 30, 0.0);
+    let start: Vec<f64> = x[..k * columns].to_vec();
+    let options = Options { start: Start::Given(&start), tol: 0.0, ..seeded(k) };
+    let plain = run(&x, columns, &options).unwrap();
+    let reversed: Vec<f64> = x.chunks_exact(columns).rev().flatten().copied().collect();
+    let mut other = run(&reversed, columns, &options).unwrap();
+    other.labels.reverse();
+    assert_eq!(other.labels, plain.labels);
+    assert!((other.inertia - plain.inertia).abs() <= 1e-13 * plain.inertia);
 }
 
 /// The least inertia of all ways to put the rows into at most `k` clusters.

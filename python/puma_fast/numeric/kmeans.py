@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from numbers import Real
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -12,6 +13,8 @@ from puma_fast.numeric.arrays import as_count, as_floats, as_threads
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
+
+    from puma_fast.numeric.shard import Shard
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,6 +82,7 @@ def kmeans(
     tol: float = 1e-4,
     seed: int = 0,
     n_threads: int | None = None,
+    shard: Shard | None = None,
 ) -> KMeans:
     """Cluster the rows of X around `n_clusters` centers.
 
@@ -106,6 +110,9 @@ def kmeans(
     n_threads : int, optional
         Threads; by default ``RAYON_NUM_THREADS``, else all that this process may use. The result does not
         depend on it.
+    shard : Shard, optional
+        This process's place where the rows are cut over several; X holds its own rows, of which there may be
+        none, and `labels` are theirs. Everything else is what one call on all rows gives, to the bit.
 
     Returns
     -------
@@ -118,19 +125,24 @@ def kmeans(
         A NaN or an infinity; no column; fewer rows than clusters; `init` of another shape; a count below 1;
         a negative `tol` or `seed`.
     TypeError
-        Not real numbers, or a tensor that is not on the CPU.
+        Not real numbers, a `tol` that is none, or a tensor that is not on the CPU.
 
     Notes
     -----
     The result has the meaning of scikit-learn's ``KMeans``, tolerance and the fate of empty clusters (they
-    take the farthest rows) included. Distances come from one matrix product in the precision of X; where its
-    error bound leaves several centers possible, they are compared directly in float64. Centers are sums of
-    integers (X to 50 bits), which no order of adding can change.
+    take the farthest rows) included. Distances come from products in the precision of X; where their error
+    bound leaves several centers possible, they are compared directly in float64. Rows that cannot have
+    changed clusters since the centers last moved, by the triangle inequality [3]_ [4]_, are not looked at,
+    which changes no bit of the result. Centers are sums of integers (X to 50 bits), which no order of adding
+    can change.
 
     References
     ----------
     .. [1] Arthur, Vassilvitskii: "k-means++: the advantages of careful seeding", SODA 2007.
     .. [2] Lloyd: "Least squares quantization in PCM", IEEE Trans. Inf. Theory 28(2), 1982.
+    .. [3] Hamerly: "Making k-means even faster", SDM 2010.
+    .. [4] Ding et al.: "Yinyang k-means: a drop-in replacement of the classic k-means with consistent
+       speedup", ICML 2015.
 
     Examples
     --------
@@ -165,8 +177,18 @@ def kmeans(
         centers,
         starts,
         as_count("max_iter", max_iter, least=1),
-        float(tol),
+        _tolerance(tol),
         as_count("seed", seed),
         as_threads(n_threads),
+        shard,
+        True,
     )
     return KMeans(labels, found, inertia, n_iter, status)
+
+
+def _tolerance(tol: Any) -> float:
+    """Give `tol` as a float; what is no number is refused by name."""
+    if not isinstance(tol, Real):
+        msg = f"tol must be a number, got {tol!r} of type {type(tol).__name__}"
+        raise TypeError(msg)
+    return float(tol)

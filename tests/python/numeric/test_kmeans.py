@@ -9,6 +9,7 @@ from sklearn.cluster import KMeans as Rival
 from sklearn.datasets import load_digits
 
 import puma_fast as pf
+from numeric.shards import cut, in_shards
 
 K = 8
 
@@ -87,6 +88,30 @@ def test_a_start_draws_by_the_square_of_the_distance():
     assert wrong == pytest.approx(chance, abs=4 * np.sqrt(chance / runs))
 
 
+@pytest.mark.parametrize("count", [1, 2, 7])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_shards_give_the_bits_of_the_whole(count, dtype):
+    X = digits()[2].astype(dtype)
+    whole = pf.kmeans(X, K, seed=3)
+    parts = cut(X, count, np.random.default_rng(count))
+    results = in_shards(
+        count, lambda shard: pf.kmeans(parts[shard.index], K, seed=3, n_threads=1, shard=shard)
+    )
+    np.testing.assert_array_equal(np.concatenate([result.labels for result in results]), whole.labels)
+    for result in results:
+        np.testing.assert_array_equal(result.centers, whole.centers)
+        assert (result.inertia, result.n_iter, result.status) == (whole.inertia, whole.n_iter, whole.status)
+
+
+def test_a_shard_that_refuses_its_rows_ends_the_call_of_all():
+    def call(shard):
+        rows = np.where(shard.index == 1, np.nan, X)
+        with pytest.raises(ValueError, match=r"X\[0\] is NaN" if shard.index == 1 else "shard"):
+            pf.kmeans(rows, 2, shard=shard)
+
+    in_shards(3, call)
+
+
 def test_the_result_prints_its_figures():
     result = pf.kmeans(digits()[3], K)
     assert result.sizes.sum() == len(result.labels)
@@ -122,7 +147,11 @@ X = np.arange(12.0).reshape(6, 2)
         (lambda: pf.kmeans(X, 2.0), TypeError, ["n_clusters", "integer", "2.0"]),
         (lambda: pf.kmeans(X, 2, n_init=0), ValueError, ["n_init", "at least 1", "0"]),
         (lambda: pf.kmeans(X, 2, max_iter=0), ValueError, ["max_iter", "at least 1", "0"]),
+        (lambda: pf.kmeans(X, 2, max_iter=-1), ValueError, ["max_iter", "at least 1", "-1"]),
         (lambda: pf.kmeans(X, 2, tol=-1), ValueError, ["tol", "at least 0", "-1"]),
+        (lambda: pf.kmeans(X, 2, tol=np.nan), ValueError, ["tol", "a number", "NaN"]),
+        (lambda: pf.kmeans(X, 2, tol="a"), TypeError, ["tol", "a number", "'a'"]),
+        (lambda: pf.kmeans(X, 2, tol=None), TypeError, ["tol", "a number", "None"]),
         (lambda: pf.kmeans(X, 2, seed=-1), ValueError, ["seed", "at least 0", "-1"]),
         (lambda: pf.kmeans(X, 2, init="random"), ValueError, ["init", "k-means++", "random"]),
         (lambda: pf.kmeans(X, 2, init=X[:3]), ValueError, ["init", "(2, 2)", "(3, 2)"]),
