@@ -13,6 +13,7 @@
 //! do not depend on the number of threads. Python reaches the crate through the feature `python`.
 
 pub mod error;
+pub mod fixed;
 pub mod float;
 pub mod kmeans;
 pub mod order;

@@ -132,19 +132,36 @@ impl Sums {
             self.squares += weight * weight;
             self.nonzero += 1;
         }
-        let (l1, l2) = (problem.l1, problem.l2);
+        let term = Term::new(problem.l1, problem.l2, [problem.lower.at(j), problem.upper.at(j)], weight, v);
+        self.terms += term.exact;
+        self.bounded_terms += term.bounded;
+        self.excess = self.excess.max(term.excess);
+    }
+}
+
+/// g(λ) + g*(v) − vλ of one weight.
+pub(super) struct Term {
+    /// As it is.
+    pub(super) exact: f64,
+    /// Without l2 in g*, where that is finite, and g(λ) − vλ where it is not …
+    pub(super) bounded: f64,
+    /// … with |v| − l1 then.
+    pub(super) excess: f64,
+}
+
+impl Term {
+    #[inline(always)]
+    pub(super) fn new(l1: f64, l2: f64, [lower, upper]: [f64; 2], weight: f64, v: Dd) -> Self {
+        let clip = |x: f64| x.max(lower).min(upper);
         // soft(v, l1), the part of v that l1 does not take.
         let pull = (v.hi.abs() - l1) + v.lo * v.hi.signum();
         if pull <= 0.0 {
-            let best = problem.resting(j);
-            let term = fenchel(l1, l2, weight, best, v);
-            self.terms += term;
-            self.bounded_terms += term;
-            return;
+            let term = fenchel(l1, l2, weight, clip(0.0), v);
+            return Self { exact: term, bounded: term, excess: 0.0 };
         }
         let ideal = (pull / (2.0 * l2)).copysign(v.hi);
-        let best = problem.clip(j, ideal);
-        self.terms += if best.is_infinite() {
+        let best = clip(ideal);
+        let exact = if best.is_infinite() {
             f64::INFINITY
         } else if best == ideal && weight * v.hi >= 0.0 {
             // l2·(weight − ideal)², with the rounding of both told apart.
@@ -154,15 +171,18 @@ impl Sums {
         } else {
             fenchel(l1, l2, weight, best, v)
         };
-        let free_of_l2 = problem.clip(j, f64::INFINITY.copysign(v.hi));
-        self.bounded_terms += l2 * weight * weight
-            + if free_of_l2.is_finite() {
-                fenchel(l1, 0.0, weight, free_of_l2, v)
-            } else {
-                self.excess = self.excess.max(pull);
-                let slope = (v.hi - l1.copysign(weight)) + v.lo;
-                if weight == 0.0 { 0.0 } else { -slope * weight }
+        let free_of_l2 = clip(f64::INFINITY.copysign(v.hi));
+        let quadratic = l2 * weight * weight;
+        if free_of_l2.is_finite() {
+            return Self {
+                exact,
+                bounded: quadratic + fenchel(l1, 0.0, weight, free_of_l2, v),
+                excess: 0.0,
             };
+        }
+        let slope = (v.hi - l1.copysign(weight)) + v.lo;
+        let linear = if weight == 0.0 { 0.0 } else { -slope * weight };
+        Self { exact, bounded: quadratic + linear, excess: pull }
     }
 }
 

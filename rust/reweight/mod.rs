@@ -20,7 +20,6 @@
 //! nothing of how they were found. The promise: P(λ) − min P ≤ gap, hence ‖λ − λ*‖₂ ≤ √(gap / l2).
 
 mod certificate;
-mod cholesky;
 mod problem;
 mod scalar;
 mod several;
@@ -215,12 +214,11 @@ pub fn solve<T: Float>(
     b: &[Dd],
     options: &Options<'_, T>,
 ) -> Result<Solution<T>> {
+    if b.len() > 1 && psi.len().is_multiple_of(b.len()) && b.iter().all(|b| b.value().is_finite()) {
+        return several::solve(context, psi, b, options);
+    }
     let problem = Problem::new(context, psi, b, options)?;
-    let answer = if problem.k == 1 {
-        scalar::solve(context, &problem)?
-    } else {
-        several::solve(context, &problem, options.tol, options.max_iter)?
-    };
+    let answer = scalar::solve(context, &problem)?;
     let certificate = certify(context, &problem, &answer.weights, &answer.price)?;
     let unique = problem.l2 > 0.0 || is_unique(context, &problem, &answer.price)?;
     let Certificate { residual, objective, gap, l1_norm, nonzero } = certificate;

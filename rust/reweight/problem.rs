@@ -204,7 +204,7 @@ fn scale(largest: f64, b: &[Dd]) -> f64 {
     2f64.powi((-exponent(largest)).min(room).clamp(-1022, 1022))
 }
 
-fn check_prices<T: Float>(options: &Options<'_, T>, k: usize) -> Result<()> {
+pub(super) fn check_prices<T: Float>(options: &Options<'_, T>, k: usize) -> Result<()> {
     if let Some(l1) = options.l1.filter(|l1| l1.is_nan() || *l1 < 0.0) {
         return Err(Error::parameter("l1", "must be at least 0; leave it out for 0.05·l1_max", l1));
     }
@@ -243,7 +243,7 @@ fn check_prices<T: Float>(options: &Options<'_, T>, k: usize) -> Result<()> {
     Ok(())
 }
 
-fn check_box<T: Float>(context: &Context<'_>, n: usize, options: &Options<'_, T>) -> Result<()> {
+pub(super) fn check_box<T: Float>(context: &Context<'_>, n: usize, options: &Options<'_, T>) -> Result<()> {
     for (name, bound) in [("lower", options.lower), ("upper", options.upper)] {
         if let Bound::Each(values) = bound
             && values.len() != n
