@@ -181,7 +181,7 @@ fn direction(cache: &Cache, l2: f64, gradient: &[Dd], free: &[usize]) -> Vec<f64
     direction
 }
 
-/// How far to go along `direction`: 1 where φ still falls there (or the same rows move), else to where
+/// How far to go along `direction`: 1 where φ still falls there (or no kink is passed), else to where
 /// its slope is a tenth of what it was. φ is convex, so it is lower in both cases.
 fn line_search(
     cache: &Cache,
@@ -207,6 +207,8 @@ fn line_search(
             if moves {
                 same &= free.get(count) == Some(&i);
                 count += 1;
+            } else {
+                same &= weight == cache.weights[i];
             }
         }
         (sum, same && count == free.len())

@@ -137,8 +137,8 @@ def test_other_threads_run_during_a_call(call):
     assert sum(start < tick < end for start, end in spans for tick in ticks) >= 20
 
 
-INTERRUPTED = """
-import time
+INTERRUPTED = {
+    "kmeans": """
 import numpy as np
 import puma_fast as pf
 X = np.random.default_rng(0).random((200_000, 50), dtype=np.float32)
@@ -147,15 +147,28 @@ try:
     pf.kmeans(X, 300, tol=0, max_iter=10**9, n_threads=2)
 except KeyboardInterrupt:
     print("interrupted", flush=True)
-"""
+""",
+    "solve_weights": """
+import numpy as np
+import puma_fast as pf
+psi = np.tile(np.random.default_rng(0).random((1000, 256), dtype=np.float32), (1000, 1))
+print("ready", flush=True)
+try:
+    while True:
+        pf.solve_weights(psi, psi[:100], n_threads=2)
+except KeyboardInterrupt:
+    print("interrupted", flush=True)
+""",
+}
 
 
 @pytest.mark.skipif(os.name != "posix", reason="sends SIGINT")
 @pytest.mark.parametrize("wait", [0.3, 3.0])
-def test_ctrl_c_is_answered_within_a_second(wait):
+@pytest.mark.parametrize("script", INTERRUPTED.values(), ids=INTERRUPTED.keys())
+def test_ctrl_c_is_answered_within_a_second(script, wait):
     """Once among the starts, once later."""
     process = subprocess.Popen(
-        [sys.executable, "-c", INTERRUPTED], stdout=subprocess.PIPE, text=True, start_new_session=True
+        [sys.executable, "-c", script], stdout=subprocess.PIPE, text=True, start_new_session=True
     )
     with process:
         try:
@@ -181,6 +194,8 @@ calls = [
     lambda: pf.argsort(x, n_threads=2),
     lambda: prune(x, ratio=.3, n_threads=2),
     lambda: pf.kmeans(x.reshape(-1, 10), 6, n_threads=2).labels,
+    lambda: pf.solve_weights(x, target=40.0, n_threads=2),
+    lambda: pf.solve_weights(x.reshape(-1, 10), target=np.arange(10.0), n_threads=2),
 ]
 expected = [call() for call in calls]
 child = os.fork()
