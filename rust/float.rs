@@ -18,6 +18,16 @@ pub trait Float: sealed::Sealed + Copy + PartialOrd + Send + Sync + std::fmt::De
     /// Unit roundoff u, and the least positive normal number, below which u no longer bounds the error.
     const ROUNDING: (f64, f64);
 
+    /// The array as doubles, or as the singles that it holds.
+    #[allow(clippy::missing_errors_doc)]
+    fn wide<const N: usize>(array: &[Self; N]) -> std::result::Result<&[f64; N], &[f32; N]>;
+
+    /// The array of this type, made by the closure that fits.
+    fn choose<const N: usize>(
+        wide: impl FnOnce() -> [f64; N],
+        narrow: impl FnOnce() -> [f32; N],
+    ) -> [Self; N];
+
     /// The exact value as a double.
     fn to_f64(self) -> f64;
 
@@ -31,12 +41,25 @@ pub trait Float: sealed::Sealed + Copy + PartialOrd + Send + Sync + std::fmt::De
 
 /// Both impls are the same text but for the widths, so they are written once.
 macro_rules! float {
-    ($float:ty, $bits:ty, $signed:ty) => {
+    ($float:ty, $bits:ty, $signed:ty, $width:ident, $wide:ident, $narrow:ident, $made:ident) => {
         impl Float for $float {
             type Key = $bits;
             const ZERO: Self = 0.0;
             #[allow(clippy::cast_lossless)]
             const ROUNDING: (f64, f64) = (<$float>::EPSILON as f64 / 2.0, <$float>::MIN_POSITIVE as f64);
+
+            #[inline(always)]
+            fn wide<const N: usize>(array: &[Self; N]) -> std::result::Result<&[f64; N], &[f32; N]> {
+                $width(array)
+            }
+
+            #[inline(always)]
+            fn choose<const N: usize>(
+                $wide: impl FnOnce() -> [f64; N],
+                $narrow: impl FnOnce() -> [f32; N],
+            ) -> [Self; N] {
+                $made()
+            }
 
             #[inline(always)]
             #[allow(clippy::cast_lossless)]
@@ -60,8 +83,8 @@ macro_rules! float {
         }
     };
 }
-float!(f32, u32, i32);
-float!(f64, u64, i64);
+float!(f32, u32, i32, Err, _wide, narrow, narrow);
+float!(f64, u64, i64, Ok, wide, _narrow, wide);
 
 #[cfg(test)]
 mod tests {

@@ -16,6 +16,7 @@ pub mod error;
 pub mod fixed;
 pub mod float;
 pub mod kmeans;
+mod lanes;
 pub mod order;
 pub mod par;
 pub mod reweight;

@@ -1,11 +1,12 @@
 """The compiled core. Private: `puma_fast.numeric` wraps every function and says what it promises."""
 
-from typing import Literal, TypedDict, type_check_only
+from typing import Any, Literal, TypedDict, type_check_only
 
 import numpy as np
 from numpy.typing import NDArray
 
 from puma_fast.numeric.arrays import FloatArray
+from puma_fast.numeric.shard import Shard
 
 __all__ = [
     "__version__",
@@ -28,6 +29,7 @@ class _WeightsFacts(TypedDict):
     objective: float
     gap: float
     residual: NDArray[np.float64]
+    price: NDArray[np.float64]
     l1: float
     l2: float
     l1_max: float
@@ -48,8 +50,12 @@ def solve_weights(
     max_residual: float | None,
     tol: float,
     max_iter: int,
+    start: NDArray[np.float64] | None,
+    sparse: bool,
+    out: FloatArray | None,
+    shard: Shard | None,
     n_threads: int | None,
-) -> tuple[FloatArray, _WeightsFacts]: ...
+) -> tuple[Any, _WeightsFacts]: ...
 def argsort(scores: FloatArray, largest: bool, nan: str, n_threads: int | None) -> NDArray[np.int64]: ...
 def kmeans(
     x: FloatArray,

@@ -1,14 +1,19 @@
 //! The way of `puma_fast.numeric.reweight` into [`crate::reweight`].
 
-use numpy::{Element, IntoPyArray, PyReadonlyArray1, PyReadonlyArrayDyn, PyUntypedArrayMethods};
-use pyo3::exceptions::PyTypeError;
+use numpy::{
+    Element, IntoPyArray, PyArray1, PyArrayMethods, PyReadonlyArray1, PyReadonlyArrayDyn,
+    PyUntypedArrayMethods,
+};
+use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use super::arrays::{FloatArray, slice};
 use super::door::run;
+use super::shard::PyShard;
 use crate::float::Float;
-use crate::reweight::{Bound as Side, Options, column_sums, solve};
+use crate::par::Context;
+use crate::reweight::{Bound as Side, Options, Solution, column_sums, solve_into, solve_sparse};
 use crate::vecmath::Dd;
 
 /// The weights, and everything else about them by name.
@@ -21,7 +26,17 @@ enum Wanted<'a> {
     Given(&'a [f64]),
 }
 
-/// Everything of a call but Ψ and its box.
+impl Wanted<'_> {
+    fn effect(&self, context: &Context<'_>, columns: usize) -> crate::Result<Vec<Dd>> {
+        match *self {
+            Self::Rows32(rows) => column_sums(context, "psi_mk", rows, columns),
+            Self::Rows64(rows) => column_sums(context, "psi_mk", rows, columns),
+            Self::Given(values) => Ok(values.iter().copied().map(Dd::new).collect()),
+        }
+    }
+}
+
+/// Everything of a call but Ψ, its box and the weights.
 struct Rest<'a> {
     wanted: Wanted<'a>,
     l1: Option<f64>,
@@ -29,13 +44,18 @@ struct Rest<'a> {
     max_residual: Option<f64>,
     tol: f64,
     max_iter: usize,
+    start: Option<&'a [f64]>,
+    sparse: bool,
+    shard: Option<&'a PyShard>,
     n_threads: Option<usize>,
 }
 
 /// Solves the reweighting problem; see `puma_fast.solve_weights`.
 #[pyfunction]
 #[allow(clippy::too_many_arguments, clippy::needless_pass_by_value)]
-#[pyo3(signature = (psi_up, psi_mk, target, lower, upper, l1, l2, max_residual, tol, max_iter, n_threads))]
+#[pyo3(signature = (
+    psi_up, psi_mk, target, lower, upper, l1, l2, max_residual, tol, max_iter, start, sparse, out, shard, n_threads
+))]
 pub(super) fn solve_weights<'py>(
     py: Python<'py>,
     psi_up: FloatArray<'py>,
@@ -48,6 +68,10 @@ pub(super) fn solve_weights<'py>(
     max_residual: Option<f64>,
     tol: f64,
     max_iter: usize,
+    start: Option<PyReadonlyArray1<'py, f64>>,
+    sparse: bool,
+    out: Option<Bound<'py, PyAny>>,
+    shard: Option<PyShard>,
     n_threads: Option<usize>,
 ) -> PyResult<Solved<'py>> {
     let wanted = match (&psi_mk, &target) {
@@ -56,13 +80,15 @@ pub(super) fn solve_weights<'py>(
         (None, Some(values)) => Wanted::Given(slice("target", values)?),
         _ => return Err(PyTypeError::new_err("exactly one of psi_mk and target is needed")),
     };
-    let rest = Rest { wanted, l1, l2, max_residual, tol, max_iter, n_threads };
+    let start = start.as_ref().map(|start| slice("start", start)).transpose()?;
+    let shard = shard.as_ref();
+    let rest = Rest { wanted, l1, l2, max_residual, tol, max_iter, start, sparse, shard, n_threads };
     match (&psi_up, &lower, &upper) {
         (FloatArray::F32(psi), FloatArray::F32(lower), FloatArray::F32(upper)) => {
-            solve_typed(py, psi, lower, upper, &rest)
+            solve_typed(py, psi, lower, upper, out, &rest)
         }
         (FloatArray::F64(psi), FloatArray::F64(lower), FloatArray::F64(upper)) => {
-            solve_typed(py, psi, lower, upper, &rest)
+            solve_typed(py, psi, lower, upper, out, &rest)
         }
         _ => Err(PyTypeError::new_err("lower and upper must have the dtype of psi_up")),
     }
@@ -73,26 +99,46 @@ fn solve_typed<'py, T: Float + Element>(
     psi: &PyReadonlyArrayDyn<'py, T>,
     lower: &PyReadonlyArrayDyn<'py, T>,
     upper: &PyReadonlyArrayDyn<'py, T>,
+    out: Option<Bound<'py, PyAny>>,
     rest: &Rest<'_>,
 ) -> PyResult<Solved<'py>> {
     let columns = if psi.ndim() == 1 { 1 } else { psi.shape()[1] };
     let rows = slice("psi_up", psi)?;
     let (lower, upper) = (side("lower", lower)?, side("upper", upper)?);
-    let solution = run(py, rest.n_threads, None, |context| {
-        let b = match rest.wanted {
-            Wanted::Rows32(rows) => column_sums(context, "psi_mk", rows, columns)?,
-            Wanted::Rows64(rows) => column_sums(context, "psi_mk", rows, columns)?,
-            Wanted::Given(values) => values.iter().copied().map(Dd::new).collect(),
-        };
-        let Rest { l1, l2, max_residual, tol, max_iter, .. } = *rest;
-        let options = Options { l1, l2, lower, upper, max_residual, tol, max_iter };
-        solve(context, rows, &b, &options)
+    let Rest { l1, l2, max_residual, tol, max_iter, start, .. } = *rest;
+    let options = Options { l1, l2, lower, upper, max_residual, tol, max_iter, start };
+    if rest.sparse {
+        let solution = run(py, rest.n_threads, rest.shard, |context| {
+            solve_sparse(context, rows, &rest.wanted.effect(context, columns)?, &options)
+        })?;
+        let facts = facts(py, &solution)?;
+        let weights = (solution.weights.indices.into_pyarray(py), solution.weights.values.into_pyarray(py));
+        return Ok((weights.into_pyobject(py)?.into_any(), facts));
+    }
+    // NumPy's allocator asks for huge pages, which fresh memory is mapped by several times faster.
+    let out: Bound<'py, PyArray1<T>> = match out {
+        Some(out) => out.cast_into()?,
+        None => PyArray1::zeros(py, psi.shape()[0], false),
+    };
+    let mut writing = out
+        .try_readwrite()
+        .map_err(|error| PyValueError::new_err(format!("out cannot be written to: {error}")))?;
+    let weights = writing.as_slice_mut()?;
+    let solution = run(py, rest.n_threads, rest.shard, |context| {
+        solve_into(context, rows, &rest.wanted.effect(context, columns)?, &options, weights)
     })?;
+    drop(writing);
+    Ok((out.into_any(), facts(py, &solution)?))
+}
+
+/// What is known of the weights, by name.
+fn facts<'py, W>(py: Python<'py>, solution: &Solution<W>) -> PyResult<Bound<'py, PyDict>> {
     let facts = PyDict::new(py);
     facts.set_item("status", solution.status.as_str())?;
     facts.set_item("objective", solution.objective)?;
     facts.set_item("gap", solution.gap)?;
-    facts.set_item("residual", solution.residual.into_pyarray(py))?;
+    facts.set_item("residual", PyArray1::from_slice(py, &solution.residual))?;
+    facts.set_item("price", PyArray1::from_slice(py, &solution.price))?;
     facts.set_item("l1", solution.l1)?;
     facts.set_item("l2", solution.l2)?;
     facts.set_item("l1_max", solution.l1_max)?;
@@ -101,7 +147,7 @@ fn solve_typed<'py, T: Float + Element>(
     facts.set_item("iterations", solution.iterations)?;
     facts.set_item("unique", solution.unique)?;
     facts.set_item("reach", solution.reach)?;
-    Ok((solution.weights.into_pyarray(py).into_any(), facts))
+    Ok(facts)
 }
 
 /// One side of the box: an array without dimensions holds for all weights.

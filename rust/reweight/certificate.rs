@@ -13,9 +13,9 @@
 
 use super::problem::Problem;
 use crate::error::Result;
+use crate::fixed::Exact;
 use crate::float::Float;
 use crate::par::{CHUNK, Context};
-use crate::simd::dispatch;
 use crate::vecmath::Dd;
 
 /// What the weights achieve, in the units of [`Problem`] (weights have no units).
@@ -41,101 +41,93 @@ struct Sums {
     excess: f64,
 }
 
-pub(super) fn certify<T: Float, W: Float>(
+/// For one criterion, by exact sums, the same on every shard.
+pub(super) fn certify_one<T: Float>(
     context: &Context<'_>,
     problem: &Problem<'_, T>,
-    weights: &[W],
-    price: &[Dd],
+    weights: &[T],
+    price: Dd,
 ) -> Result<Certificate> {
-    let k = problem.k;
-    let parts = context.map_chunks(problem.n, (CHUNK / k).max(1), |range| {
-        dispatch(
-            #[inline(always)]
-            || {
-                let mut sums = Sums::new(k);
-                for j in range {
-                    sums.add(problem, j, weights[j].to_f64(), problem.dot(j, price));
-                }
-                sums
-            },
-        )
+    let parts = context.map_chunks(problem.n, CHUNK, |range| {
+        let mut sums: [Exact; 5] = Default::default();
+        let (mut nonzero, mut largest) = (0, 0.0f64);
+        for j in range {
+            let (weight, v) = (weights[j].to_f64(), problem.dot(j, &[price]));
+            let [effect, l1_norm, squares, all, all_bounded] = &mut sums;
+            if weight != 0.0 {
+                effect.add_pair(Dd::two_product(problem.psi(j), weight));
+                l1_norm.add(weight.abs());
+                squares.add(weight * weight);
+                nonzero += 1;
+            }
+            let term =
+                Term::new(problem.l1, problem.l2, [problem.lower.at(j), problem.upper.at(j)], weight, v);
+            all.add(term.exact);
+            all_bounded.add(term.bounded);
+            largest = largest.max(term.excess);
+        }
+        (sums, nonzero, largest)
     })?;
-    let total = parts.into_iter().fold(Sums::new(k), Sums::joined);
-    let residual: Vec<Dd> = total.effect.iter().zip(&problem.b).map(|(&effect, &b)| effect - b).collect();
-    let priced = if total.l1_norm == 0.0 { 0.0 } else { problem.l1 * total.l1_norm };
-    let objective =
-        residual.iter().map(|r| r.value().powi(2)).sum::<f64>() + priced + problem.l2 * total.squares;
-    let misfit = if price[0].value().abs() <= 2.0 * problem.max_residual {
-        let half = Dd::new(0.5);
-        residual.iter().zip(price).map(|(&r, &z)| (r + z * half).value().powi(2)).sum()
-    } else {
-        binding_misfit(residual[0], price[0], problem.max_residual)
+    let mut sums: [Exact; 5] = Default::default();
+    let (mut nonzero, mut excess) = ([0i64], [0.0f64]);
+    for (part, count, largest) in &parts {
+        sums.iter_mut().zip(part).for_each(|(sum, more)| sum.join(more));
+        nonzero[0] += count;
+        excess[0] = excess[0].max(*largest);
+    }
+    Exact::over_shards(context.shards(), &mut sums)?;
+    context.shards().sum(&mut nonzero)?;
+    context.shards().max(&mut excess)?;
+    let [effect, l1_norm, squares, terms, bounded_terms] = sums.map(|sum| sum.value());
+    let total = Sums {
+        effect: vec![effect],
+        l1_norm: l1_norm.value(),
+        squares: squares.value(),
+        nonzero: nonzero[0] as usize,
+        terms: terms.value(),
+        bounded_terms: bounded_terms.value(),
+        excess: excess[0],
     };
-    // ‖λ*‖₁ is bounded by what either price leaves of the objective, ‖λ‖₁ ≤ √n·‖λ‖₂ for the second.
-    let by_l1 = if problem.l1 > 0.0 { objective / problem.l1 } else { f64::INFINITY };
-    let by_l2 =
-        if problem.l2 > 0.0 { (problem.n as f64 * objective / problem.l2).sqrt() } else { f64::INFINITY };
-    let radius = by_l1.min(by_l2);
-    let radius = if radius.is_finite() { radius } else { 2.0 * total.l1_norm };
-    let bounded = if total.excess > 0.0 { radius * total.excess } else { 0.0 } + total.bounded_terms;
-    Ok(Certificate {
-        residual,
-        objective,
-        gap: misfit + total.terms.min(bounded).max(0.0),
-        l1_norm: total.l1_norm,
-        nonzero: total.nonzero,
-    })
+    Ok(total.judged(problem, &[price]))
 }
 
 /// p(r) + p*(−z) + zr of p(r) = r² on |r| ≤ limit, where |z| > 2·limit: 0 at r = −limit·sign z.
-fn binding_misfit(r: Dd, z: Dd, limit: f64) -> f64 {
+pub(super) fn binding_misfit(r: Dd, z: Dd, limit: f64) -> f64 {
     let (against, size) = if z.hi > 0.0 { (-r, z) } else { (r, -z) };
     let room = Dd::new(limit) - against;
     (room * (size - Dd::new(limit) - against)).value().abs()
 }
 
 impl Sums {
-    fn new(k: usize) -> Self {
-        Self {
-            effect: vec![Dd::default(); k],
-            l1_norm: 0.0,
-            squares: 0.0,
-            nonzero: 0,
-            terms: 0.0,
-            bounded_terms: 0.0,
-            excess: 0.0,
+    /// The certificate that these sums over all rows make.
+    fn judged<T: Float>(self, problem: &Problem<'_, T>, price: &[Dd]) -> Certificate {
+        let residual: Vec<Dd> = self.effect.iter().zip(&problem.b).map(|(&effect, &b)| effect - b).collect();
+        let priced = if self.l1_norm == 0.0 { 0.0 } else { problem.l1 * self.l1_norm };
+        let objective =
+            residual.iter().map(|r| r.value().powi(2)).sum::<f64>() + priced + problem.l2 * self.squares;
+        let misfit = if price[0].value().abs() <= 2.0 * problem.max_residual {
+            let half = Dd::new(0.5);
+            residual.iter().zip(price).map(|(&r, &z)| (r + z * half).value().powi(2)).sum()
+        } else {
+            binding_misfit(residual[0], price[0], problem.max_residual)
+        };
+        // ‖λ*‖₁ is bounded by what either price leaves of the objective, ‖λ‖₁ ≤ √n·‖λ‖₂ for the second.
+        let by_l1 = if problem.l1 > 0.0 { objective / problem.l1 } else { f64::INFINITY };
+        let by_l2 = if problem.l2 > 0.0 {
+            (problem.rows as f64 * objective / problem.l2).sqrt()
+        } else {
+            f64::INFINITY
+        };
+        let radius = by_l1.min(by_l2);
+        let radius = if radius.is_finite() { radius } else { 2.0 * self.l1_norm };
+        let bounded = if self.excess > 0.0 { radius * self.excess } else { 0.0 } + self.bounded_terms;
+        Certificate {
+            residual,
+            objective,
+            gap: misfit + self.terms.min(bounded).max(0.0),
+            l1_norm: self.l1_norm,
+            nonzero: self.nonzero,
         }
-    }
-
-    fn joined(mut self, other: Self) -> Self {
-        for (mine, theirs) in self.effect.iter_mut().zip(other.effect) {
-            *mine = *mine + theirs;
-        }
-        self.l1_norm += other.l1_norm;
-        self.squares += other.squares;
-        self.nonzero += other.nonzero;
-        self.terms += other.terms;
-        self.bounded_terms += other.bounded_terms;
-        self.excess = self.excess.max(other.excess);
-        self
-    }
-
-    #[inline(always)]
-    fn add<T: Float>(&mut self, problem: &Problem<'_, T>, j: usize, weight: f64, v: Dd) {
-        if weight != 0.0 {
-            for (sum, x) in self.effect.iter_mut().zip(problem.row(j)) {
-                let product = Dd::two_product(x, weight);
-                let total = Dd::two_sum(sum.hi, product.hi);
-                *sum = Dd { hi: total.hi, lo: sum.lo + (total.lo + product.lo) };
-            }
-            self.l1_norm += weight.abs();
-            self.squares += weight * weight;
-            self.nonzero += 1;
-        }
-        let term = Term::new(problem.l1, problem.l2, [problem.lower.at(j), problem.upper.at(j)], weight, v);
-        self.terms += term.exact;
-        self.bounded_terms += term.bounded;
-        self.excess = self.excess.max(term.excess);
     }
 }
 
@@ -174,11 +166,7 @@ impl Term {
         let free_of_l2 = clip(f64::INFINITY.copysign(v.hi));
         let quadratic = l2 * weight * weight;
         if free_of_l2.is_finite() {
-            return Self {
-                exact,
-                bounded: quadratic + fenchel(l1, 0.0, weight, free_of_l2, v),
-                excess: 0.0,
-            };
+            return Self { exact, bounded: quadratic + fenchel(l1, 0.0, weight, free_of_l2, v), excess: 0.0 };
         }
         let slope = (v.hi - l1.copysign(weight)) + v.lo;
         let linear = if weight == 0.0 { 0.0 } else { -slope * weight };
@@ -222,6 +210,13 @@ pub(super) fn is_unique<T: Float>(
         range.filter(undecided).take(k + 1).collect::<Vec<_>>()
     })?;
     let rows: Vec<usize> = parts.into_iter().flatten().take(k + 1).collect();
+    if k == 1 {
+        // A row without effect is one too many: its weight is undecided whatever the others are.
+        let count = |j: &usize| if problem.psi(*j) == 0.0 { 2 } else { 1 };
+        let mut undecided = [rows.iter().map(count).sum::<i64>()];
+        context.shards().sum(&mut undecided)?;
+        return Ok(undecided[0] <= 1);
+    }
     if rows.len() > k {
         return Ok(false);
     }

@@ -15,23 +15,29 @@
 //! ```
 //!
 //! and every weight follows from it, λ_j = clip(soft(ψ_j·z, l1) / 2l2, lower_j, upper_j).
-//! `scalar` finds the one number z exactly where k = 1, `several` the vector z by Newton's method
-//! where k > 1; `certificate` then judges the weights that are returned, by a duality gap that knows
+//! Where k = 1 the one number z is found exactly, by `bracket` in two passes over ψ or, for the boxes and
+//! prices it does not take, by `scalar`; where k > 1 `several` finds the vector z by Newton's method;
+//! `certificate` then judges the weights that are returned, by a duality gap that knows
 //! nothing of how they were found. The promise: P(λ) − min P ≤ gap, hence ‖λ − λ*‖₂ ≤ √(gap / l2).
 
+mod bracket;
 mod certificate;
+mod passes;
+mod price;
 mod problem;
+mod sample;
 mod scalar;
 mod several;
 
 use crate::error::{Error, Result};
+use crate::fixed::Exact;
 use crate::float::Float;
 use crate::par::{CHUNK, Context};
 use crate::simd::LANES;
-use crate::vecmath::{Dd, require_finite};
+use crate::vecmath::Dd;
 
-use certificate::{Certificate, certify, is_unique};
-use problem::{Problem, lanes};
+use certificate::{Certificate, certify_one, is_unique};
+use problem::{Problem, check, lanes, require_finite_everywhere};
 
 /// One side of the box: the same number for all samples or one for each.
 #[derive(Clone, Copy, Debug)]
@@ -79,6 +85,9 @@ pub struct Options<'a, T> {
     pub tol: f64,
     /// k > 1: Newton steps allowed.
     pub max_iter: usize,
+    /// Where to begin: the dual point z of a solve of a similar problem, k numbers. Saves time where it
+    /// is near and changes no bit of the answer for k = 1.
+    pub start: Option<&'a [f64]>,
 }
 
 impl<T: Float> Default for Options<'_, T> {
@@ -91,6 +100,7 @@ impl<T: Float> Default for Options<'_, T> {
             max_residual: None,
             tol: 1e-14,
             max_iter: 1000,
+            start: None,
         }
     }
 }
@@ -127,11 +137,47 @@ impl Status {
     }
 }
 
-/// The weights and what is known about them.
+/// Weights of which most are zero.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Sparse<T> {
+    /// The rows with a weight that is not zero, ascending.
+    pub indices: Vec<i64>,
+    /// Their weights.
+    pub values: Vec<T>,
+}
+
+impl<T> Extend<(i64, T)> for Sparse<T> {
+    fn extend<I: IntoIterator<Item = (i64, T)>>(&mut self, entries: I) {
+        for (index, value) in entries {
+            self.indices.push(index);
+            self.values.push(value);
+        }
+    }
+}
+
+/// Where the weights go.
+enum Output<'o, T> {
+    Dense(&'o mut [T]),
+    Sparse(&'o mut Sparse<T>),
+}
+
+impl<T: Float> Output<'_, T> {
+    /// Takes one weight for each row.
+    fn take(&mut self, all: &[T]) {
+        match self {
+            Self::Dense(weights) => weights.copy_from_slice(all),
+            Self::Sparse(sparse) => {
+                sparse.extend((0..).zip(all.iter().copied()).filter(|(_, weight)| weight.to_f64() != 0.0));
+            }
+        }
+    }
+}
+
+/// The weights, as `W`, and what is known about them.
 #[derive(Clone, Debug)]
-pub struct Solution<T> {
-    /// λ, one per row of Ψ.
-    pub weights: Vec<T>,
+pub struct Solution<W> {
+    /// λ: one per row of Ψ, the sparse rows, or nothing where the caller has them.
+    pub weights: W,
     /// How the solve ended.
     pub status: Status,
     /// Ψᵀλ − b of the weights returned.
@@ -157,6 +203,48 @@ pub struct Solution<T> {
     pub unique: bool,
     /// What Ψᵀλ can be within the box, where the status is `Infeasible`.
     pub reach: Option<(f64, f64)>,
+    /// The dual point z, k numbers, which `Options::start` takes.
+    pub price: Vec<f64>,
+}
+
+/// What is known about weights that the caller holds.
+pub type Facts = Solution<()>;
+
+impl Facts {
+    fn with<W>(self, weights: W) -> Solution<W> {
+        let Self {
+            weights: (),
+            status,
+            residual,
+            objective,
+            gap,
+            l1,
+            l2,
+            l1_max,
+            l1_norm,
+            nonzero,
+            iterations,
+            unique,
+            reach,
+            price,
+        } = self;
+        Solution {
+            weights,
+            status,
+            residual,
+            objective,
+            gap,
+            l1,
+            l2,
+            l1_max,
+            l1_norm,
+            nonzero,
+            iterations,
+            unique,
+            reach,
+            price,
+        }
+    }
 }
 
 /// A solver's answer: the weights and the dual point they came from, in the units of [`Problem`].
@@ -168,8 +256,8 @@ struct Answer<T> {
     reach: Option<(f64, f64)>,
 }
 
-/// The sums of the k columns of row-major `rows`, in twice the precision of a double: b of the marked
-/// samples.
+/// The sums of the k columns of row-major `rows`, over all shards, exact and then rounded to twice the
+/// precision of a double: b of the marked samples.
 ///
 /// # Errors
 /// [`Error::Shape`] where `rows` is not a whole number of rows, [`Error::NotFinite`] by `name`.
@@ -182,17 +270,20 @@ pub fn column_sums<T: Float>(
     if k == 0 || !rows.len().is_multiple_of(k) {
         return Err(Error::shape(name, "must have as many columns as psi_up", rows.len()));
     }
-    require_finite(context, name, rows)?;
+    require_finite_everywhere(context, name, rows)?;
     let parts = context.map_chunks(rows.len() / k, (CHUNK / k).max(1), |range| {
-        let mut sums = vec![Dd::default(); k];
+        let mut sums = vec![Exact::default(); k];
         for row in rows[range.start * k..range.end * k].chunks_exact(k) {
-            for (sum, x) in sums.iter_mut().zip(row) {
-                *sum = *sum + Dd::new(x.to_f64());
-            }
+            sums.iter_mut().zip(row).for_each(|(sum, x)| sum.add(x.to_f64()));
         }
         sums
     })?;
-    Ok((0..k).map(|c| parts.iter().map(|part| part[c]).sum()).collect())
+    let mut sums = vec![Exact::default(); k];
+    for part in parts {
+        sums.iter_mut().zip(&part).for_each(|(sum, more)| sum.join(more));
+    }
+    Exact::over_shards(context.shards(), &mut sums)?;
+    Ok(sums.iter().map(Exact::value).collect())
 }
 
 /// Solves the problem of the [module](self) for `psi`, n rows of k = `b.len()` numbers.
@@ -206,6 +297,8 @@ pub fn column_sums<T: Float>(
 /// # Ok::<(), puma_fast::Error>(())
 /// ```
 ///
+/// On a shard of the data `psi` and the weights are the shard's own rows, everything else is of all.
+///
 /// # Errors
 /// [`Error::Shape`], [`Error::NotFinite`] and [`Error::Parameter`] name the argument that is at fault.
 pub fn solve<T: Float>(
@@ -213,21 +306,75 @@ pub fn solve<T: Float>(
     psi: &[T],
     b: &[Dd],
     options: &Options<'_, T>,
-) -> Result<Solution<T>> {
-    if b.len() > 1 && psi.len().is_multiple_of(b.len()) && b.iter().all(|b| b.value().is_finite()) {
-        return several::solve(context, psi, b, options);
+) -> Result<Solution<Vec<T>>> {
+    let mut weights = vec![T::ZERO; psi.len() / b.len().max(1)];
+    let facts = solve_to(context, psi, b, options, Output::Dense(&mut weights))?;
+    Ok(facts.with(weights))
+}
+
+/// [`solve`], with the weights written to `weights`, one for each row.
+///
+/// # Errors
+/// Those of [`solve`]; what was written to `weights` by then is undefined.
+pub fn solve_into<T: Float>(
+    context: &Context<'_>,
+    psi: &[T],
+    b: &[Dd],
+    options: &Options<'_, T>,
+    weights: &mut [T],
+) -> Result<Facts> {
+    if weights.len() * b.len() != psi.len() {
+        return Err(Error::shape("out", "needs one weight for each row of psi_up", weights.len()));
+    }
+    solve_to(context, psi, b, options, Output::Dense(weights))
+}
+
+/// [`solve`], for the weights that are not zero alone.
+///
+/// # Errors
+/// Those of [`solve`].
+pub fn solve_sparse<T: Float>(
+    context: &Context<'_>,
+    psi: &[T],
+    b: &[Dd],
+    options: &Options<'_, T>,
+) -> Result<Solution<Sparse<T>>> {
+    let mut weights = Sparse { indices: Vec::new(), values: Vec::new() };
+    let facts = solve_to(context, psi, b, options, Output::Sparse(&mut weights))?;
+    Ok(facts.with(weights))
+}
+
+fn solve_to<T: Float>(
+    context: &Context<'_>,
+    psi: &[T],
+    b: &[Dd],
+    options: &Options<'_, T>,
+    mut output: Output<'_, T>,
+) -> Result<Facts> {
+    check(context, psi.len(), b, options)?;
+    if let [b] = b
+        && let Some(facts) = bracket::solve(context, psi, *b, options, &mut output)?
+    {
+        return Ok(facts);
+    }
+    if b.len() > 1 {
+        let (weights, facts) = several::solve(context, psi, b, options)?;
+        output.take(&weights);
+        return Ok(facts);
     }
     let problem = Problem::new(context, psi, b, options)?;
     let answer = scalar::solve(context, &problem)?;
-    let certificate = certify(context, &problem, &answer.weights, &answer.price)?;
+    let certificate = certify_one(context, &problem, &answer.weights, answer.price[0])?;
     let unique = problem.l2 > 0.0 || is_unique(context, &problem, &answer.price)?;
     let Certificate { residual, objective, gap, l1_norm, nonzero } = certificate;
     let status = match answer.status {
-        Status::Solved if problem.n == 0 => Status::Empty,
+        Status::Solved if problem.rows == 0 => Status::Empty,
         Status::Solved if problem.largest == 0.0 => Status::NoEffect,
         status => status,
     };
-    Ok(Solution {
+    output.take(&answer.weights);
+    Ok(Facts {
+        weights: (),
         residual: residual.iter().map(|r| r.value() / problem.scale).collect(),
         objective: problem.unscaled(objective),
         gap: if status == Status::Infeasible { f64::INFINITY } else { problem.unscaled(gap) },
@@ -239,7 +386,7 @@ pub fn solve<T: Float>(
         iterations: answer.iterations,
         unique,
         reach: answer.reach.map(|(low, high)| (low / problem.scale, high / problem.scale)),
-        weights: answer.weights,
+        price: answer.price.iter().map(|z| z.value() / problem.scale).collect(),
         status,
     })
 }

@@ -1,10 +1,12 @@
 //! The checked problem: everything the solvers read has passed through [`Problem::new`], once.
 
+use super::passes::{Measure, SQUARES};
 use super::{Bound, Options};
 use crate::error::{Error, Result};
+use crate::fixed::{Exact, Fixed, exponent, power_of_two};
 use crate::float::Float;
 use crate::par::{CHUNK, Context};
-use crate::simd::{LANES, dispatch};
+use crate::simd::{LANES, dispatch, with_lanes};
 use crate::vecmath::{Dd, require_finite};
 
 /// The problem in units in which the largest |ψ| is between 1 and 2.
@@ -14,6 +16,9 @@ use crate::vecmath::{Dd, require_finite};
 pub(super) struct Problem<'a, T> {
     psi: &'a [T],
     pub(super) n: usize,
+    /// Rows of all shards, and the first of this one among them.
+    pub(super) rows: usize,
+    pub(super) first: usize,
     pub(super) k: usize,
     /// The effect wanted.
     pub(super) b: Vec<Dd>,
@@ -33,6 +38,7 @@ pub(super) struct Problem<'a, T> {
 }
 
 impl<'a, T: Float> Problem<'a, T> {
+    /// The problem of arguments that [`check`] has let pass.
     pub(super) fn new(
         context: &Context<'_>,
         psi: &'a [T],
@@ -40,21 +46,8 @@ impl<'a, T: Float> Problem<'a, T> {
         options: &Options<'a, T>,
     ) -> Result<Self> {
         let k = b.len();
-        if k == 0 || !psi.len().is_multiple_of(k) {
-            return Err(Error::shape(
-                "target",
-                "needs one value for each column of psi_up, at least one",
-                format!("{k} values for {} numbers in psi_up", psi.len()),
-            ));
-        }
         let n = psi.len() / k;
-        if let Some(index) = b.iter().position(|x| !x.value().is_finite()) {
-            return Err(Error::NotFinite { name: "target", index, value: b[index].value() });
-        }
-        check_prices(options, k)?;
-        require_finite(context, "psi_up", psi)?;
-        check_box(context, n, options)?;
-
+        require_finite_everywhere(context, "psi_up", psi)?;
         let largest = maximum(
             context,
             psi.len(),
@@ -62,9 +55,12 @@ impl<'a, T: Float> Problem<'a, T> {
             |i| psi[i].to_f64().abs(),
         )?;
         let scale = scale(largest, b);
+        let place = context.shards().rows(n)?;
         let mut problem = Self {
             psi,
             n,
+            rows: place.total,
+            first: place.first,
             k,
             b: b.iter().map(|x| Dd { hi: x.hi * scale, lo: x.lo * scale }).collect(),
             l1: 0.0,
@@ -77,10 +73,12 @@ impl<'a, T: Float> Problem<'a, T> {
             squares: 0.0,
             l1_max: 0.0,
         };
-        let parts = context.map_chunks(psi.len(), CHUNK, |range| {
-            psi[range].iter().map(|x| (x.to_f64() * scale).powi(2)).sum::<f64>()
-        })?;
-        problem.squares = parts.into_iter().sum();
+        let parts =
+            context.map_chunks(psi.len(), CHUNK, |range| with_lanes(Measure { psi: &psi[range], scale }))?;
+        let mut squares = [Fixed::default()];
+        parts.into_iter().for_each(|(_, steps)| squares[0] += steps);
+        Fixed::over_shards(context.shards(), &mut squares)?;
+        problem.squares = squares[0].value(&SQUARES).value();
         // One criterion's steepest sample is its largest.
         let steepest = if k == 1 {
             (problem.b[0] * Dd::new(problem.largest)).value().abs()
@@ -156,18 +154,23 @@ impl<'a, T: Float> Problem<'a, T> {
         let zero = matches!((self.lower, self.upper), (Bound::All(_), Bound::All(_)))
             && (self.n == 0 || self.resting(0) == 0.0);
         let parts = context.map_chunks(if zero { 0 } else { self.n }, (CHUNK / self.k).max(1), |range| {
-            let mut sums = vec![Dd::default(); self.k];
+            let mut sums = vec![Exact::default(); self.k];
             for j in range {
                 let weight = self.resting(j);
                 if weight != 0.0 {
                     for (sum, x) in sums.iter_mut().zip(self.row(j)) {
-                        *sum = *sum + Dd::two_product(x, weight);
+                        sum.add_pair(Dd::two_product(x, weight));
                     }
                 }
             }
             sums
         })?;
-        Ok((0..self.k).map(|c| parts.iter().map(|part| part[c]).sum::<Dd>() - self.b[c]).collect())
+        let mut sums = vec![Exact::default(); self.k];
+        for part in parts {
+            sums.iter_mut().zip(&part).for_each(|(sum, more)| sum.join(more));
+        }
+        Exact::over_shards(context.shards(), &mut sums)?;
+        Ok(sums.iter().zip(&self.b).map(|(sum, &b)| sum.value() - b).collect())
     }
 }
 
@@ -183,7 +186,7 @@ pub(super) fn lanes<T: Float>(values: &[T]) -> [f64; LANES] {
     lanes
 }
 
-/// The largest of `value(0..len)`, 0 where there is none.
+/// The largest of `value(0..len)` over all shards, 0 where there is none.
 fn maximum(context: &Context<'_>, len: usize, value: impl Fn(usize) -> f64 + Sync) -> Result<f64> {
     let parts = context.map_chunks(len, CHUNK, |range| {
         dispatch(
@@ -191,12 +194,13 @@ fn maximum(context: &Context<'_>, len: usize, value: impl Fn(usize) -> f64 + Syn
             || range.map(&value).fold(0.0, f64::max),
         )
     })?;
-    Ok(parts.into_iter().fold(0.0, f64::max))
+    let mut largest = [parts.into_iter().fold(0.0, f64::max)];
+    context.shards().max(&mut largest)?;
+    Ok(largest[0])
 }
 
 /// The power of two that brings `largest` to between 1 and 2, as far as b stays finite under it.
 fn scale(largest: f64, b: &[Dd]) -> f64 {
-    let exponent = |x: f64| ((x.to_bits() >> 52) & 0x7ff) as i32 - 1023;
     if largest == 0.0 {
         return 1.0;
     }
@@ -204,7 +208,69 @@ fn scale(largest: f64, b: &[Dd]) -> f64 {
     2f64.powi((-exponent(largest)).min(room).clamp(-1022, 1022))
 }
 
-pub(super) fn check_prices<T: Float>(options: &Options<'_, T>, k: usize) -> Result<()> {
+/// The power of two that brings `largest` to between 1 and 2 where it and `demand` stay in the middle of
+/// the doubles' range under it, so that squares do too.
+pub(super) fn scale_of(largest: f64, demand: Dd) -> Option<f64> {
+    let exponents = [exponent(largest), exponent(demand.hi) - exponent(largest)];
+    exponents.iter().all(|e| e.abs() <= 900).then(|| power_of_two(-exponents[0]))
+}
+
+/// Refuses arguments that make no problem, before any pass over `psi`, which has `len` numbers.
+pub(super) fn check<T: Float>(
+    context: &Context<'_>,
+    len: usize,
+    b: &[Dd],
+    options: &Options<'_, T>,
+) -> Result<()> {
+    let k = b.len();
+    if k == 0 || !len.is_multiple_of(k) {
+        return Err(Error::shape(
+            "target",
+            "needs one value for each column of psi_up, at least one",
+            format!("{k} values for {len} numbers in psi_up"),
+        ));
+    }
+    if let Some(index) = b.iter().position(|x| !x.value().is_finite()) {
+        return Err(Error::NotFinite { name: "target", index, value: b[index].value() });
+    }
+    if let Some(start) = options.start
+        && (start.len() != k || start.iter().any(|z| !z.is_finite()))
+    {
+        let rule = "needs the finite price of an earlier solve, one number for each column of psi_up";
+        return Err(Error::shape("start", rule, format!("{start:?}")));
+    }
+    check_prices(options, k)?;
+    check_box(context, len / k, options)
+}
+
+/// Refuses the first NaN or infinity of the values of all shards, by name and index in the whole: on
+/// every shard, so that none waits for the others.
+pub(super) fn require_finite_everywhere<T: Float>(
+    context: &Context<'_>,
+    name: &'static str,
+    values: &[T],
+) -> Result<()> {
+    let own = require_finite(context, name, values);
+    let shards = context.shards();
+    if shards.is_whole() {
+        return own;
+    }
+    let first = shards.rows(values.len())?.first;
+    let found = match own {
+        Ok(()) => [u64::MAX, 0],
+        Err(Error::NotFinite { index, value, .. }) => [(first + index) as u64, value.to_bits()],
+        Err(other) => return Err(other),
+    };
+    let all = shards.gather(&found)?;
+    match all.chunks_exact(2).min_by_key(|found| found[0]) {
+        Some(&[index, bits]) if index != u64::MAX => {
+            Err(Error::NotFinite { name, index: index as usize, value: f64::from_bits(bits) })
+        }
+        _ => Ok(()),
+    }
+}
+
+fn check_prices<T: Float>(options: &Options<'_, T>, k: usize) -> Result<()> {
     if let Some(l1) = options.l1.filter(|l1| l1.is_nan() || *l1 < 0.0) {
         return Err(Error::parameter("l1", "must be at least 0; leave it out for 0.05·l1_max", l1));
     }
@@ -243,7 +309,7 @@ pub(super) fn check_prices<T: Float>(options: &Options<'_, T>, k: usize) -> Resu
     Ok(())
 }
 
-pub(super) fn check_box<T: Float>(context: &Context<'_>, n: usize, options: &Options<'_, T>) -> Result<()> {
+fn check_box<T: Float>(context: &Context<'_>, n: usize, options: &Options<'_, T>) -> Result<()> {
     for (name, bound) in [("lower", options.lower), ("upper", options.upper)] {
         if let Bound::Each(values) = bound
             && values.len() != n
@@ -259,13 +325,20 @@ pub(super) fn check_box<T: Float>(context: &Context<'_>, n: usize, options: &Opt
             !(lower <= upper && lower < f64::INFINITY && upper > f64::NEG_INFINITY)
         })
     })?;
-    match bad.into_iter().flatten().next() {
-        None => Ok(()),
-        Some(j) => Err(Error::parameter(
+    let shards = context.shards();
+    let first = shards.rows(n)?.first;
+    let own = bad.into_iter().flatten().next();
+    let found = own.map_or([u64::MAX, 0, 0], |j| {
+        let (lower, upper) = (options.lower.at(j), options.upper.at(j));
+        [(first + j) as u64, lower.to_bits(), upper.to_bits()]
+    });
+    match shards.gather(&found)?.chunks_exact(3).min_by_key(|found| found[0]) {
+        Some(&[j, lower, upper]) if j != u64::MAX => Err(Error::parameter(
             "lower, upper",
             "every lower bound must be a number not above its upper bound, below inf, and every upper \
              bound above -inf; correct or swap them",
-            format!("lower[{j}] = {}, upper[{j}] = {}", options.lower.at(j), options.upper.at(j)),
+            format!("lower[{j}] = {}, upper[{j}] = {}", f64::from_bits(lower), f64::from_bits(upper)),
         )),
+        _ => Ok(()),
     }
 }

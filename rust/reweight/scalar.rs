@@ -1,4 +1,4 @@
-//! One criterion: the exact solution.
+//! One criterion, the general way: any box, any l1 and l2.
 //!
 //! With y_j = |ψ_j| and a price t = |z| the weights are λ_j = ±(t·y_j − l1)₊ / 2l2, moved into the box: a
 //! threshold at m = l1/t, and above it a ramp. This is a continuous quadratic knapsack with one slack
@@ -23,9 +23,11 @@
 
 use std::ops::Range;
 
+use super::passes::SQUARES;
 use super::problem::Problem;
 use super::{Answer, Status};
 use crate::error::Result;
+use crate::fixed::{Exact, Fixed, Grid, Steps, exponent};
 use crate::float::Float;
 use crate::par::{CHUNK, Context};
 use crate::simd::{LANES, dispatch};
@@ -72,7 +74,7 @@ impl Line {
     }
 }
 
-/// What one pass finds at a line.
+/// What one pass finds at a line, over all shards.
 #[derive(Clone, Copy, Default)]
 struct Value {
     /// Σ e_jλ_j over the finite weights.
@@ -81,17 +83,56 @@ struct Value {
     unbounded: bool,
     /// Σ y_j² over the weights that grow with the slope, their number and their share Σ|e_jλ_j|.
     free: f64,
-    count: f64,
+    count: i64,
     mass: f64,
 }
 
-impl Value {
+/// The same as integers: Σ e_jλ_j, Σ y_j² and Σ|e_jλ_j|; the free weights and the infinite ones.
+#[derive(Clone, Copy, Default)]
+struct Counted {
+    sums: [Fixed; 3],
+    counts: [i64; 2],
+}
+
+/// Counted steps of lanes of terms.
+#[derive(Clone, Copy)]
+struct Lanes {
+    grid: Grid,
+    high: [i64; LANES],
+    low: [i64; LANES],
+}
+
+impl Lanes {
+    fn new(grid: Grid) -> Self {
+        Self { grid, high: [0; LANES], low: [0; LANES] }
+    }
+
+    #[inline(always)]
+    fn add(&mut self, i: usize, term: Dd) {
+        let coarse = term.hi + self.grid.high;
+        let fine = ((term.hi - (coarse - self.grid.high)) + term.lo) + self.grid.low;
+        self.high[i] += (coarse.to_bits().wrapping_sub(self.grid.high.to_bits())).cast_signed();
+        self.low[i] += (fine.to_bits().wrapping_sub(self.grid.low.to_bits())).cast_signed();
+    }
+
+    fn steps(&self) -> Steps {
+        let total = |lanes: &[i64; LANES]| lanes.iter().map(|&lane| i128::from(lane)).sum();
+        Steps { high: total(&self.high), low: total(&self.low) }
+    }
+}
+
+impl Counted {
     /// The sums over the rows of `range`, kept in lanes so that the loop is vectorised.
     #[inline(always)]
-    fn of<T: Float>(line: &Line, sign: f64, problem: &Problem<'_, T>, range: Range<usize>) -> Self {
-        let (mut hi, mut lo) = ([0.0; LANES], [0.0; LANES]);
-        let (mut free, mut count, mut mass) = ([0.0; LANES], [0.0; LANES], [0.0; LANES]);
-        let mut unbounded = [0.0; LANES];
+    fn of<T: Float>(
+        line: &Line,
+        sign: f64,
+        problem: &Problem<'_, T>,
+        grid: Grid,
+        range: Range<usize>,
+    ) -> Self {
+        let mut sums = [grid, SQUARES, grid].map(Lanes::new);
+        let (mut count, mut unbounded) = ([0i64; LANES], [0i64; LANES]);
         for first in range.clone().step_by(LANES) {
             // Lanes past the end hold ψ = 0, which adds nothing.
             let psi = problem.psi_lanes(first, range.end);
@@ -103,36 +144,27 @@ impl Value {
                 let signed = raw.max(0.0).copysign(e);
                 let weight = signed.max(lower[i]).min(upper[i]);
                 let infinite = weight.is_infinite() && e != 0.0;
-                unbounded[i] = if infinite { 1.0 } else { unbounded[i] };
+                unbounded[i] += i64::from(infinite);
                 let product = Dd::two_product(e, if weight.is_infinite() { 0.0 } else { weight });
-                let total = Dd::two_sum(hi[i], product.hi);
-                hi[i] = total.hi;
-                lo[i] += total.lo + product.lo;
+                sums[0].add(i, product);
                 let above = if e > 0.0 { signed >= lower[i] } else { signed > lower[i] };
                 let below = if e > 0.0 { signed < upper[i] } else { signed <= upper[i] };
                 let grows = above && below && raw >= 0.0 && e != 0.0;
-                free[i] += if grows { e * e } else { 0.0 };
-                count[i] += if grows { 1.0 } else { 0.0 };
-                mass[i] += if grows { product.hi.abs() } else { 0.0 };
+                sums[1].add(i, if grows { Dd::two_product(e, e) } else { Dd::default() });
+                count[i] += i64::from(grows);
+                sums[2].add(i, Dd::new(if grows { product.hi.abs() } else { 0.0 }));
             }
         }
-        Self {
-            effect: hi.into_iter().zip(lo).map(|(hi, lo)| Dd { hi, lo }).sum(),
-            unbounded: unbounded.contains(&1.0),
-            free: free.into_iter().sum(),
-            count: count.into_iter().sum(),
-            mass: mass.into_iter().sum(),
-        }
+        let mut counted =
+            Self { sums: Default::default(), counts: [count.iter().sum(), unbounded.iter().sum()] };
+        counted.sums.iter_mut().zip(sums).for_each(|(sum, lanes)| *sum += lanes.steps());
+        counted
     }
 
-    fn joined(self, other: Self) -> Self {
-        Self {
-            effect: self.effect + other.effect,
-            unbounded: self.unbounded | other.unbounded,
-            free: self.free + other.free,
-            count: self.count + other.count,
-            mass: self.mass + other.mass,
-        }
+    fn joined(mut self, other: Self) -> Self {
+        self.sums.iter_mut().zip(other.sums).for_each(|(sum, more)| *sum += more);
+        self.counts.iter_mut().zip(other.counts).for_each(|(count, more)| *count += more);
+        self
     }
 }
 
@@ -145,6 +177,9 @@ struct Equation<'a, 'p, T> {
     slack: f64,
     wanted: Dd,
     passes: usize,
+    /// Largest |e_j·bound|, and the largest y of the samples without a bound in the wanted direction.
+    held: f64,
+    open: f64,
 }
 
 /// A root: the line of the weights and the price t.
@@ -153,14 +188,10 @@ type Root = (Line, Dd);
 pub(super) fn solve<T: Float>(context: &Context<'_>, problem: &Problem<'_, T>) -> Result<Answer<T>> {
     let resting = problem.resting_residual(context)?[0];
     let distance = if resting.hi < 0.0 { -resting } else { resting };
-    let mut equation = Equation {
-        context,
-        problem,
-        sign: if resting.hi > 0.0 { -1.0 } else { 1.0 },
-        slack: 0.5,
-        wanted: Dd::new(if resting.hi > 0.0 { -1.0 } else { 1.0 }) * problem.b[0],
-        passes: 1,
-    };
+    let sign = if resting.hi > 0.0 { -1.0 } else { 1.0 };
+    let [held, open] = bounds(context, problem, sign)?;
+    let wanted = Dd::new(sign) * problem.b[0];
+    let mut equation = Equation { context, problem, sign, slack: 0.5, wanted, passes: 1, held, open };
     // Compared as rounded, like l1_max itself; the price is kept where l1 does forbid all weights.
     let stays = 2.0 * (distance.value() * problem.largest) <= problem.l1;
     let (mut line, mut price) = if stays {
@@ -201,6 +232,25 @@ pub(super) fn solve<T: Float>(context: &Context<'_>, problem: &Problem<'_, T>) -
     })
 }
 
+/// The largest finite |e_j·bound| of all shards, and the largest y of the samples that have no bound in
+/// the direction in which the price moves them.
+fn bounds<T: Float>(context: &Context<'_>, problem: &Problem<'_, T>, sign: f64) -> Result<[f64; 2]> {
+    let parts = context.map_chunks(problem.n, CHUNK, |range| {
+        range.fold([0.0f64; 2], |[mut held, mut open], j| {
+            let (lower, upper, e) = (problem.lower.at(j), problem.upper.at(j), sign * problem.psi(j));
+            for bound in [lower, upper] {
+                held = if bound.is_finite() { held.max((e * bound).abs()) } else { held };
+            }
+            let ahead = if e > 0.0 { upper } else { lower };
+            open = if ahead.is_infinite() { open.max(e.abs()) } else { open };
+            [held, open]
+        })
+    })?;
+    let mut values = parts.into_iter().fold([0.0; 2], |[a, b]: [f64; 2], [c, d]| [a.max(c), b.max(d)]);
+    context.shards().max(&mut values)?;
+    Ok(values)
+}
+
 impl<T: Float> Equation<'_, '_, T> {
     fn weights(&self, line: &Line) -> Result<Vec<T>> {
         let (problem, sign) = (self.problem, self.sign);
@@ -219,27 +269,56 @@ impl<T: Float> Equation<'_, '_, T> {
     fn least(&self) -> Result<f64> {
         let (problem, sign) = (self.problem, self.sign);
         let parts = self.context.map_chunks(problem.n, CHUNK, |range| {
-            range
-                .map(|j| {
-                    let e = sign * problem.psi(j);
-                    let bound = if e > 0.0 { problem.lower.at(j) } else { problem.upper.at(j) };
-                    if e == 0.0 { 0.0 } else { e * bound }
-                })
-                .sum::<f64>()
+            let mut sum = Exact::default();
+            for j in range {
+                let e = sign * problem.psi(j);
+                let bound = if e > 0.0 { problem.lower.at(j) } else { problem.upper.at(j) };
+                // Exact sums know one infinity, and this one is negative.
+                sum.add(if e == 0.0 { 0.0 } else { -e * bound });
+            }
+            sum
         })?;
-        Ok(parts.into_iter().sum())
+        self.total(parts).map(|sum| -sum)
+    }
+
+    /// The sum of `parts` over all shards.
+    fn total(&self, parts: Vec<Exact>) -> Result<f64> {
+        let mut sum = [Exact::default()];
+        parts.iter().for_each(|part| sum[0].join(part));
+        Exact::over_shards(self.context.shards(), &mut sum)?;
+        Ok(sum[0].value().value())
     }
 
     fn evaluate(&mut self, line: &Line) -> Result<Value> {
         self.passes += 1;
         let (problem, sign) = (self.problem, self.sign);
+        let grid = Grid::below(exponent(self.most(line)) + 2);
         let parts = self.context.map_chunks(problem.n, CHUNK, |range| {
             dispatch(
                 #[inline(always)]
-                || Value::of(line, sign, problem, range),
+                || Counted::of(line, sign, problem, grid, range),
             )
         })?;
-        Ok(parts.into_iter().fold(Value::default(), Value::joined))
+        let mut counted = parts.into_iter().fold(Counted::default(), Counted::joined);
+        let shards = self.context.shards();
+        Fixed::over_shards(shards, &mut counted.sums)?;
+        shards.sum(&mut counted.counts)?;
+        let Counted { sums: [effect, free, mass], counts: [count, unbounded] } = counted;
+        Ok(Value {
+            effect: effect.value(&grid),
+            unbounded: unbounded > 0,
+            free: free.value(&SQUARES).value(),
+            count,
+            mass: mass.value(&grid).value(),
+        })
+    }
+
+    /// No finite |e_jλ_j| of the line is larger.
+    fn most(&self, line: &Line) -> f64 {
+        let free = line.at(self.open);
+        // Where the ramp is infinite a tie at the threshold has what the slope gives it.
+        let size = if free.is_finite() { free } else { line.slope.value() * self.open };
+        self.held.max(self.open * size)
     }
 
     /// The price of a line.
@@ -289,7 +368,7 @@ impl<T: Float> Equation<'_, '_, T> {
         // first price is the one at which slack alone, or the largest sample alone, meets the demand.
         let top = self.problem.largest;
         let first = (2.0 * l2 * self.wanted.value() + l1 * top) / (2.0 * l2 * self.slack + top * top);
-        let mut m = self.estimate(if first > 0.0 { (l1 / first).min(high) } else { high }, high);
+        let mut m = self.estimate(if first > 0.0 { (l1 / first).min(high) } else { high }, high)?;
         for step in 0.. {
             let here = line(m);
             let value = self.evaluate(&here)?;
@@ -336,32 +415,35 @@ impl<T: Float> Equation<'_, '_, T> {
 
     /// Where Newton's method, begun at `start`, leads on equally spaced samples. Only a place to begin:
     /// the root itself is found, and tested, on all of them.
-    fn estimate(&self, start: f64, high: f64) -> f64 {
+    fn estimate(&self, start: f64, high: f64) -> Result<f64> {
         let (problem, l1, l2) = (self.problem, self.problem.l1, self.problem.l2);
-        let stride = problem.n / SAMPLE;
+        let stride = problem.rows / SAMPLE;
         if stride < 8 || l2 == 0.0 {
-            return start;
+            return Ok(start);
         }
-        let share = problem.n as f64 / problem.n.div_ceil(stride) as f64;
+        let share = problem.rows as f64 / problem.rows.div_ceil(stride) as f64;
+        let first = problem.first.next_multiple_of(stride) - problem.first;
         let mut m = start;
         for _ in 0..TRUST {
             let line = Line { ramp: l1 / (2.0 * l2 * m), threshold: m, slope: Dd::default() };
-            let (mut effect, mut free) = (0.0, 0.0);
-            for j in (0..problem.n).step_by(stride) {
+            let mut sums: [Exact; 2] = Default::default();
+            for j in (first..problem.n).step_by(stride) {
                 let e = self.sign * problem.psi(j);
                 let weight = line.weight(e, problem.lower.at(j), problem.upper.at(j));
-                effect += e * weight;
-                free += if weight.abs() == line.at(e.abs()) { e * e } else { 0.0 };
+                sums[0].add(e * weight);
+                sums[1].add(if weight.abs() == line.at(e.abs()) { e * e } else { 0.0 });
             }
+            Exact::over_shards(self.context.shards(), &mut sums)?;
+            let [effect, free] = sums.map(|sum| sum.value().value());
             let price = l1 / m;
             let error = self.slack * price + share * effect - self.wanted.value();
             let next = l1 / (price - error / (self.slack + share * free / (2.0 * l2)));
             if !(next > 0.0 && next < high) {
-                return start;
+                return Ok(start);
             }
             m = next;
         }
-        m
+        Ok(m)
     }
 
     /// One Newton step of the slope, if it stays on the linear piece it started from: the root then.
@@ -418,6 +500,6 @@ impl<T: Float> Equation<'_, '_, T> {
 
 /// The float halfway between two that are not negative, counted in floats: at most 63 halvings separate
 /// neighbours, whatever the range.
-fn middle(low: f64, high: f64) -> f64 {
+pub(super) fn middle(low: f64, high: f64) -> f64 {
     f64::from_bits(u64::midpoint(low.to_bits(), high.to_bits()))
 }

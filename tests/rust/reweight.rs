@@ -9,11 +9,11 @@ use puma_fast::reweight::{Bound, Options, Solution, Status, column_sums, solve};
 use puma_fast::vecmath::Dd;
 use puma_fast::{Context, Error, Float};
 
-fn solve_with<T: Float>(psi: &[T], b: &[f64], options: &Options<'_, T>) -> Solution<T> {
+fn solve_with<T: Float>(psi: &[T], b: &[f64], options: &Options<'_, T>) -> Solution<Vec<T>> {
     try_solve(psi, b, options).unwrap()
 }
 
-fn try_solve<T: Float>(psi: &[T], b: &[f64], options: &Options<'_, T>) -> Result<Solution<T>, Error> {
+fn try_solve<T: Float>(psi: &[T], b: &[f64], options: &Options<'_, T>) -> Result<Solution<Vec<T>>, Error> {
     let context = Context::new(Some(2), &|| false).unwrap();
     let b: Vec<Dd> = b.iter().copied().map(Dd::new).collect();
     solve(&context, psi, &b, options)

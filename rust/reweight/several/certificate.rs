@@ -97,8 +97,7 @@ pub(super) fn certify<T: Float>(
     shards.sum(&mut nonzero)?;
     let [l1_norm, squares, exact, bounded] = sums.map(|sum| sum.value().value());
     let residual: Vec<Dd> = effect.into_iter().zip(b).map(|(effect, &b)| effect - b).collect();
-    let misfit: f64 =
-        residual.iter().zip(z).map(|(&r, &z)| (r + z * Dd::new(0.5)).value().powi(2)).sum();
+    let misfit: f64 = residual.iter().zip(z).map(|(&r, &z)| (r + z * Dd::new(0.5)).value().powi(2)).sum();
     let priced = if l1_norm == 0.0 { 0.0 } else { prices.l1 * l1_norm };
     let objective = residual.iter().map(|r| r.value().powi(2)).sum::<f64>() + priced + prices.l2 * squares;
     let terms = least_terms(prices, rows.total, objective, l1_norm, [exact, bounded, excess[0]]);

@@ -177,8 +177,7 @@ fn descend<T: Float>(
         let before = inner(&here, &direction);
         let mut t = 1.0;
         loop {
-            let there: Vec<Dd> =
-                z.iter().zip(&direction).map(|(&z, &d)| z + Dd::two_product(t, d)).collect();
+            let there: Vec<Dd> = z.iter().zip(&direction).map(|(&z, &d)| z + Dd::two_product(t, d)).collect();
             let slope = slope_at(&there)?;
             budget.used += 1;
             metric.learn(
@@ -203,15 +202,11 @@ fn descend<T: Float>(
 }
 
 /// Ψᵀλ(z) over all rows of all shards.
-fn effect<T: Float>(
-    context: &Context<'_>,
-    rows: &Rows<'_, T>,
-    prices: Prices,
-    z: &[Dd],
-) -> Result<Vec<Dd>> {
+fn effect<T: Float>(context: &Context<'_>, rows: &Rows<'_, T>, prices: Prices, z: &[Dd]) -> Result<Vec<Dd>> {
     let price = Price::new(z);
     let length = z.iter().map(|z| z.value().powi(2)).sum::<f64>().sqrt();
-    let most = ((length * rows.longest * (1.0 + 1e-9) - prices.l1) / (2.0 * prices.l2)).max(rows.furthest_rest);
+    let most =
+        ((length * rows.longest * (1.0 + 1e-9) - prices.l1) / (2.0 * prices.l2)).max(rows.furthest_rest);
     let grid = rows.grid(most);
     let parts = context.map_chunks(rows.n, rows.chunk(), |range| {
         dispatch(

@@ -73,7 +73,8 @@ pub(super) fn descend(
         }
         // Rows that depend on one another move along what the ridge leaves free until a weight is
         // stopped, or share alike.
-        let longest = free.iter().map(|&i| cache.row(i).iter().map(|x| x * x).sum::<f64>()).fold(0.0, f64::max);
+        let longest =
+            free.iter().map(|&i| cache.row(i).iter().map(|x| x * x).sum::<f64>()).fold(0.0, f64::max);
         let Some(factor) = Factor::new(cache.products(&free, l2), free.len(), DEPENDENT)
             .or_else(|| Factor::new(cache.products(&free, l2 + RIDGE * longest), free.len(), 0.0))
         else {

@@ -29,8 +29,7 @@ mod unique;
 mod working;
 
 use super::certificate::Certificate;
-use super::problem::{check_box, check_prices};
-use super::{Options, Solution, Status};
+use super::{Facts, Options, Status};
 use crate::error::Result;
 use crate::float::Float;
 use crate::par::Context;
@@ -39,10 +38,10 @@ use crate::vecmath::Dd;
 use cache::Prices;
 use certificate::certify;
 use dense::Sample;
-use newton::Budget;
+use newton::{Budget, EASY};
 use pricing::{furthest, price};
 use rows::Rows;
-use working::{Found, working_set};
+use working::{Begin, Found, NEAR, working_set};
 
 /// Rows up to which the whole problem is a working set.
 const SMALL: usize = 2048;
@@ -59,15 +58,16 @@ struct Answer<T> {
     status: Status,
 }
 
-/// Solves the problem of [`crate::reweight`] for more than one criterion.
+/// Solves the checked problem of [`crate::reweight`] for more than one criterion.
+///
+/// From `options.start`, the price of a similar problem (the next one of a path, say), the working set
+/// begins with the rows that would move at it, and few passes are left.
 pub(super) fn solve<T: Float>(
     context: &Context<'_>,
     psi: &[T],
     b: &[Dd],
     options: &Options<'_, T>,
-) -> Result<Solution<T>> {
-    check_prices(options, b.len())?;
-    check_box(context, psi.len() / b.len(), options)?;
+) -> Result<(Vec<T>, Facts)> {
     let (rows, b, pulls) = Rows::new(context, psi, b, [options.lower, options.upper])?;
     let mut steepest = [pulls.iter().fold(0.0f64, |most, v| most.max(v.abs()))];
     context.shards().max(&mut steepest)?;
@@ -79,13 +79,16 @@ pub(super) fn solve<T: Float>(
         l2: options.l2.map_or(1e-3 * rows.squares / rows.k as f64, |l2| l2 * scale * scale),
     };
     let mut budget = Budget { used: 0, most: options.max_iter };
-    let solver = Solver { context, rows: &rows, b: &b, prices, tol: options.tol };
+    let start = options.start.map(|z| z.iter().map(|&z| Dd::new(z * scale)).collect());
+    let solver = Solver { context, rows: &rows, b: &b, prices, start, tol: options.tol };
     let Answer { weights, z, status } = solver.solve(&pulls, l1_max, &mut budget)?;
     drop(pulls);
     let Certificate { residual, objective, gap, l1_norm, nonzero } =
         certify(context, &rows, prices, &b, &z, &weights)?;
     let unique = prices.l2 > 0.0 || unique::is_unique(context, &rows, prices.l1, l1_max, &z)?;
-    Ok(Solution {
+    let facts = Facts {
+        weights: (),
+        price: z.iter().map(|z| z.value() / scale).collect(),
         residual: residual.iter().map(|r| r.value() / scale).collect(),
         objective: unscaled(objective),
         gap: unscaled(gap),
@@ -97,9 +100,9 @@ pub(super) fn solve<T: Float>(
         iterations: budget.used,
         unique,
         reach: None,
-        weights,
         status,
-    })
+    };
+    Ok((weights, facts))
 }
 
 struct Solver<'a, T> {
@@ -107,6 +110,7 @@ struct Solver<'a, T> {
     rows: &'a Rows<'a, T>,
     b: &'a [Dd],
     prices: Prices,
+    start: Option<Vec<Dd>>,
     tol: f64,
 }
 
@@ -133,23 +137,32 @@ impl<T: Float> Solver<'_, T> {
         let gap = self.tol * demand;
         if rows.total <= SMALL.max(SPARSE * rows.k) {
             let all: Vec<usize> = (0..rows.total).collect();
-            let found = working_set(context, rows, prices, &rest, &all, usize::MAX, gap, budget)?;
+            let begin = Begin { ids: &all, z: self.start.clone().unwrap_or_else(|| z.clone()), start: EASY };
+            let found = working_set(context, rows, prices, &rest, begin, usize::MAX, gap, budget)?;
             return found.map_or_else(|| Ok(self.at_rest(z, l1_max)), |found| self.scattered(found));
         }
         let mut sample = None;
         let mut sparse = count <= rows.total / SPARSE;
         if !sparse {
             let size = SAMPLE.max(SAMPLE_EACH * rows.k);
-            let mut drawn = Sample::new(context, rows, size, z.clone())?;
+            let mut drawn =
+                Sample::new(context, rows, size, self.start.clone().unwrap_or_else(|| z.clone()))?;
             let typical = rows.squares / rows.k as f64;
             let softened = Prices { l2: prices.l2.max(1e-6 * typical), ..prices };
             sparse = drawn.solve(context, softened, self.b)? <= 1.0 / SPARSE as f64;
             sample = Some(drawn);
         }
         if sparse {
-            let first = furthest(context, violators, (4 * rows.k).max(32))?;
             let most = (rows.total / 2).max(SMALL);
-            let found = working_set(context, rows, prices, &rest, &first, most, gap, budget)?;
+            let few = (4 * rows.k).max(32);
+            let (ids, begin, start) = if let Some(start) = &self.start {
+                let moving = price(context, rows, prices, start, &[])?;
+                (furthest(context, moving.violators, moving.count.clamp(few, most))?, start.clone(), NEAR)
+            } else {
+                (furthest(context, violators, few)?, z.clone(), EASY)
+            };
+            let begin = Begin { ids: &ids, z: begin, start };
+            let found = working_set(context, rows, prices, &rest, begin, most, gap, budget)?;
             if let Some(found) = found {
                 return self.scattered(found);
             }

@@ -78,14 +78,16 @@ pub(super) fn solve(
         let last = softened <= least;
         let prices = Prices { l1, l2: softened };
         // With l2 as it is the gap is ‖∇φ‖²; a softened one leaves more.
-        let wanted = if last { 0.1 * goal.gap.sqrt().min(1e-13 * goal.demand()) } else { LOOSE * goal.demand() };
+        let wanted =
+            if last { 0.1 * goal.gap.sqrt().min(1e-13 * goal.demand()) } else { LOOSE * goal.demand() };
         let free = newton(context, cache, Goal { prices, ..goal }, &mut z, wanted, budget)?;
         if last {
             let gap = cache.gap(goal.prices, goal.target, &z, &cache.weights);
             if gap < best.0 {
                 best = (gap, cache.weights.clone(), z.clone());
             }
-            if best.0 > goal.gap && !budget.is_spent()
+            if best.0 > goal.gap
+                && !budget.is_spent()
                 && let Some(price) = face::descend(context, cache, goal, budget)?
             {
                 let gap = cache.gap(goal.prices, goal.target, &price, &cache.weights);
@@ -128,7 +130,11 @@ pub(super) fn newton(
         let size = gradient.iter().map(|g| g.value().powi(2)).sum::<f64>().sqrt();
         since = if size <= 0.5 * least { 0 } else { since + 1 };
         least = least.min(size);
-        if size <= wanted || since > PATIENCE && size <= LOOSE * goal.demand() || since > TRIALS || budget.is_spent() {
+        if size <= wanted
+            || since > PATIENCE && size <= LOOSE * goal.demand()
+            || since > TRIALS
+            || budget.is_spent()
+        {
             return Ok(free.len());
         }
         budget.used += 1;

@@ -2,13 +2,14 @@
 //! (cΨ, cb, c²l1, c²l2) leaves λ as it is and, with c a power of two, is exact.
 
 use super::dot::{Price, dot, dot_pair};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::fixed::{Exact, Fixed, Grid, Steps, exponent, power_of_two};
 use crate::float::Float;
 use crate::par::Context;
 use crate::reweight::Bound;
+use crate::reweight::problem::require_finite_everywhere;
 use crate::simd::dispatch;
-use crate::vecmath::{Dd, require_finite};
+use crate::vecmath::Dd;
 
 /// Numbers of Ψ per chunk: a chunk stays in a core's cache, its k sums are small beside it.
 const BLOCK: usize = 1 << 17;
@@ -79,15 +80,9 @@ impl<'a, T: Float> Rows<'a, T> {
         let b_high: Vec<f64> = b.iter().map(|b| 2.0 * b.hi).collect();
         let mut survey = rows.survey(context, &b_high, &mut v)?;
         let mut bad = [i64::from(!survey.finite)];
-        if !survey.finite {
-            let refusal = require_finite(context, "psi_up", psi);
-            shards.sum(&mut bad)?;
-            refusal?;
-        } else if !shards.is_whole() {
-            shards.sum(&mut bad)?;
-            if bad[0] > 0 {
-                return Err(Error::parameter("psi_up", "another shard holds a NaN or an infinity", bad[0]));
-            }
+        shards.sum(&mut bad)?;
+        if bad[0] > 0 {
+            require_finite_everywhere(context, "psi_up", psi)?;
         }
         let mut extremes = [survey.largest];
         shards.max(&mut extremes)?;

@@ -3,7 +3,7 @@
 //! join, those well below it leave, until none would move.
 
 use super::cache::{Cache, Prices, least_terms};
-use super::newton::{Budget, EASY, Goal, solve};
+use super::newton::{Budget, Goal, solve};
 use super::pricing::{furthest, price};
 use super::rows::Rows;
 use crate::error::Result;
@@ -19,7 +19,7 @@ const LEAVING: usize = 12;
 /// Rounds after which only rounding can be left.
 const ROUNDS: usize = 60;
 /// Where a solve that begins near its end takes l2 up from, as part of ‖Ψ‖_F²/k.
-const NEAR: f64 = 1e-6;
+pub(super) const NEAR: f64 = 1e-6;
 
 /// The best weights found, all others at rest, and the price that judges them.
 pub(super) struct Found {
@@ -28,22 +28,30 @@ pub(super) struct Found {
     pub(super) status: Status,
 }
 
-/// Solves with the rows `first` as the first working set. `None` where it outgrows `most` rows.
+/// Where a solve begins.
+pub(super) struct Begin<'a> {
+    /// The first working set.
+    pub(super) ids: &'a [usize],
+    pub(super) z: Vec<Dd>,
+    /// Where l2 is taken up, as part of ‖Ψ‖_F²/k: [`EASY`](super::newton::EASY) or [`NEAR`].
+    pub(super) start: f64,
+}
+
+/// Solves from `begin`. `None` where it outgrows `most` rows.
 #[allow(clippy::too_many_arguments)]
 pub(super) fn working_set<T: Float>(
     context: &Context<'_>,
     rows: &Rows<'_, T>,
     prices: Prices,
     rest: &[Dd],
-    first: &[usize],
+    begin: Begin<'_>,
     most: usize,
     gap: f64,
     budget: &mut Budget,
 ) -> Result<Option<Found>> {
     let mut cache = Cache::new(rows.k);
-    cache.add(context, rows, first, 1.0)?;
-    let mut z: Vec<Dd> = rest.iter().map(|&r| Dd::new(-2.0) * r).collect();
-    let mut start = EASY;
+    cache.add(context, rows, begin.ids, 1.0)?;
+    let (mut z, mut start) = (begin.z, begin.start);
     let mut best: Option<(f64, Found)> = None;
     for round in 0..ROUNDS {
         let resting: Vec<f64> = (0..cache.len()).map(|i| cache.resting(i)).collect();
