@@ -16,7 +16,6 @@ use crate::error::Result;
 use crate::fixed::Exact;
 use crate::float::Float;
 use crate::par::{CHUNK, Context};
-use crate::simd::dispatch;
 use crate::vecmath::Dd;
 
 /// What the weights achieve, in the units of [`Problem`] (weights have no units).
@@ -42,29 +41,7 @@ struct Sums {
     excess: f64,
 }
 
-pub(super) fn certify<T: Float, W: Float>(
-    context: &Context<'_>,
-    problem: &Problem<'_, T>,
-    weights: &[W],
-    price: &[Dd],
-) -> Result<Certificate> {
-    let k = problem.k;
-    let parts = context.map_chunks(problem.n, (CHUNK / k).max(1), |range| {
-        dispatch(
-            #[inline(always)]
-            || {
-                let mut sums = Sums::new(k);
-                for j in range {
-                    sums.add(problem, j, weights[j].to_f64(), problem.dot(j, price));
-                }
-                sums
-            },
-        )
-    })?;
-    Ok(parts.into_iter().fold(Sums::new(k), Sums::joined).judged(problem, price))
-}
-
-/// [`certify`] for one criterion: exact sums, the same on every shard.
+/// For one criterion, by exact sums, the same on every shard.
 pub(super) fn certify_one<T: Float>(
     context: &Context<'_>,
     problem: &Problem<'_, T>,
@@ -83,10 +60,11 @@ pub(super) fn certify_one<T: Float>(
                 squares.add(weight * weight);
                 nonzero += 1;
             }
-            let [term, bounded_term, excess] = terms(problem, j, weight, v);
-            all.add(term);
-            all_bounded.add(bounded_term);
-            largest = largest.max(excess);
+            let term =
+                Term::new(problem.l1, problem.l2, [problem.lower.at(j), problem.upper.at(j)], weight, v);
+            all.add(term.exact);
+            all_bounded.add(term.bounded);
+            largest = largest.max(term.excess);
         }
         (sums, nonzero, largest)
     })?;
@@ -121,18 +99,6 @@ pub(super) fn binding_misfit(r: Dd, z: Dd, limit: f64) -> f64 {
 }
 
 impl Sums {
-    fn new(k: usize) -> Self {
-        Self {
-            effect: vec![Dd::default(); k],
-            l1_norm: 0.0,
-            squares: 0.0,
-            nonzero: 0,
-            terms: 0.0,
-            bounded_terms: 0.0,
-            excess: 0.0,
-        }
-    }
-
     /// The certificate that these sums over all rows make.
     fn judged<T: Float>(self, problem: &Problem<'_, T>, price: &[Dd]) -> Certificate {
         let residual: Vec<Dd> = self.effect.iter().zip(&problem.b).map(|(&effect, &b)| effect - b).collect();
@@ -163,69 +129,49 @@ impl Sums {
             nonzero: self.nonzero,
         }
     }
-
-    fn joined(mut self, other: Self) -> Self {
-        for (mine, theirs) in self.effect.iter_mut().zip(other.effect) {
-            *mine = *mine + theirs;
-        }
-        self.l1_norm += other.l1_norm;
-        self.squares += other.squares;
-        self.nonzero += other.nonzero;
-        self.terms += other.terms;
-        self.bounded_terms += other.bounded_terms;
-        self.excess = self.excess.max(other.excess);
-        self
-    }
-
-    #[inline(always)]
-    fn add<T: Float>(&mut self, problem: &Problem<'_, T>, j: usize, weight: f64, v: Dd) {
-        if weight != 0.0 {
-            for (sum, x) in self.effect.iter_mut().zip(problem.row(j)) {
-                let product = Dd::two_product(x, weight);
-                let total = Dd::two_sum(sum.hi, product.hi);
-                *sum = Dd { hi: total.hi, lo: sum.lo + (total.lo + product.lo) };
-            }
-            self.l1_norm += weight.abs();
-            self.squares += weight * weight;
-            self.nonzero += 1;
-        }
-        let [term, bounded_term, excess] = terms(problem, j, weight, v);
-        self.terms += term;
-        self.bounded_terms += bounded_term;
-        self.excess = self.excess.max(excess);
-    }
 }
 
-/// The three figures of [`Sums`] for one row: the Fenchel-Young term, its bounded form and its excess.
-#[inline(always)]
-fn terms<T: Float>(problem: &Problem<'_, T>, j: usize, weight: f64, v: Dd) -> [f64; 3] {
-    let (l1, l2) = (problem.l1, problem.l2);
-    // soft(v, l1), the part of v that l1 does not take.
-    let pull = (v.hi.abs() - l1) + v.lo * v.hi.signum();
-    if pull <= 0.0 {
-        let term = fenchel(l1, l2, weight, problem.resting(j), v);
-        return [term, term, 0.0];
-    }
-    let ideal = (pull / (2.0 * l2)).copysign(v.hi);
-    let best = problem.clip(j, ideal);
-    let term = if best.is_infinite() {
-        f64::INFINITY
-    } else if best == ideal && weight * v.hi >= 0.0 {
-        // l2·(weight − ideal)², with the rounding of both told apart.
-        let size = if v.hi < 0.0 { -v } else { v };
-        let off = Dd::two_product(2.0 * l2, weight.abs()) - (size - Dd::new(l1));
-        off.value() * (off.value() / (4.0 * l2))
-    } else {
-        fenchel(l1, l2, weight, best, v)
-    };
-    let free_of_l2 = problem.clip(j, f64::INFINITY.copysign(v.hi));
-    let (bounded, excess) = if free_of_l2.is_finite() {
-        (fenchel(l1, 0.0, weight, free_of_l2, v), 0.0)
-    } else {
+/// g(λ) + g*(v) − vλ of one weight.
+pub(super) struct Term {
+    /// As it is.
+    pub(super) exact: f64,
+    /// Without l2 in g*, where that is finite, and g(λ) − vλ where it is not …
+    pub(super) bounded: f64,
+    /// … with |v| − l1 then.
+    pub(super) excess: f64,
+}
+
+impl Term {
+    #[inline(always)]
+    pub(super) fn new(l1: f64, l2: f64, [lower, upper]: [f64; 2], weight: f64, v: Dd) -> Self {
+        let clip = |x: f64| x.max(lower).min(upper);
+        // soft(v, l1), the part of v that l1 does not take.
+        let pull = (v.hi.abs() - l1) + v.lo * v.hi.signum();
+        if pull <= 0.0 {
+            let term = fenchel(l1, l2, weight, clip(0.0), v);
+            return Self { exact: term, bounded: term, excess: 0.0 };
+        }
+        let ideal = (pull / (2.0 * l2)).copysign(v.hi);
+        let best = clip(ideal);
+        let exact = if best.is_infinite() {
+            f64::INFINITY
+        } else if best == ideal && weight * v.hi >= 0.0 {
+            // l2·(weight − ideal)², with the rounding of both told apart.
+            let size = if v.hi < 0.0 { -v } else { v };
+            let off = Dd::two_product(2.0 * l2, weight.abs()) - (size - Dd::new(l1));
+            off.value() * (off.value() / (4.0 * l2))
+        } else {
+            fenchel(l1, l2, weight, best, v)
+        };
+        let free_of_l2 = clip(f64::INFINITY.copysign(v.hi));
+        let quadratic = l2 * weight * weight;
+        if free_of_l2.is_finite() {
+            return Self { exact, bounded: quadratic + fenchel(l1, 0.0, weight, free_of_l2, v), excess: 0.0 };
+        }
         let slope = (v.hi - l1.copysign(weight)) + v.lo;
-        (if weight == 0.0 { 0.0 } else { -slope * weight }, pull)
-    };
-    [term, l2 * weight * weight + bounded, excess]
+        let linear = if weight == 0.0 { 0.0 } else { -slope * weight };
+        Self { exact, bounded: quadratic + linear, excess: pull }
+    }
 }
 
 /// g(weight) − g(best) − v·(weight − best), where `best` maximises v·λ − g(λ) in the box.

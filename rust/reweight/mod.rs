@@ -22,7 +22,6 @@
 
 mod bracket;
 mod certificate;
-mod cholesky;
 mod passes;
 mod price;
 mod problem;
@@ -37,7 +36,7 @@ use crate::par::{CHUNK, Context};
 use crate::simd::LANES;
 use crate::vecmath::Dd;
 
-use certificate::{Certificate, certify, certify_one, is_unique};
+use certificate::{Certificate, certify_one, is_unique};
 use problem::{Problem, check, lanes, require_finite_everywhere};
 
 /// One side of the box: the same number for all samples or one for each.
@@ -160,6 +159,18 @@ impl<T> Extend<(i64, T)> for Sparse<T> {
 enum Output<'o, T> {
     Dense(&'o mut [T]),
     Sparse(&'o mut Sparse<T>),
+}
+
+impl<T: Float> Output<'_, T> {
+    /// Takes one weight for each row.
+    fn take(&mut self, all: &[T]) {
+        match self {
+            Self::Dense(weights) => weights.copy_from_slice(all),
+            Self::Sparse(sparse) => {
+                sparse.extend((0..).zip(all.iter().copied()).filter(|(_, weight)| weight.to_f64() != 0.0));
+            }
+        }
+    }
 }
 
 /// The weights, as `W`, and what is known about them.
@@ -346,17 +357,14 @@ fn solve_to<T: Float>(
     {
         return Ok(facts);
     }
+    if b.len() > 1 {
+        let (weights, facts) = several::solve(context, psi, b, options)?;
+        output.take(&weights);
+        return Ok(facts);
+    }
     let problem = Problem::new(context, psi, b, options)?;
-    let answer = if problem.k == 1 {
-        scalar::solve(context, &problem)?
-    } else {
-        several::solve(context, &problem, options.tol, options.max_iter)?
-    };
-    let certificate = if problem.k == 1 {
-        certify_one(context, &problem, &answer.weights, answer.price[0])?
-    } else {
-        certify(context, &problem, &answer.weights, &answer.price)?
-    };
+    let answer = scalar::solve(context, &problem)?;
+    let certificate = certify_one(context, &problem, &answer.weights, answer.price[0])?;
     let unique = problem.l2 > 0.0 || is_unique(context, &problem, &answer.price)?;
     let Certificate { residual, objective, gap, l1_norm, nonzero } = certificate;
     let status = match answer.status {
@@ -364,13 +372,7 @@ fn solve_to<T: Float>(
         Status::Solved if problem.largest == 0.0 => Status::NoEffect,
         status => status,
     };
-    match output {
-        Output::Dense(weights) => weights.copy_from_slice(&answer.weights),
-        Output::Sparse(sparse) => {
-            let kept = (0..).zip(answer.weights).filter(|(_, weight)| weight.to_f64() != 0.0);
-            sparse.extend(kept);
-        }
-    }
+    output.take(&answer.weights);
     Ok(Facts {
         weights: (),
         residual: residual.iter().map(|r| r.value() / problem.scale).collect(),

@@ -149,6 +149,9 @@ rng = np.random.default_rng(0)
 if sys.argv[1] == "kmeans":
     X = rng.random((200_000, 50), dtype=np.float32)
     run = lambda: pf.kmeans(X, 300, tol=0, max_iter=10**9, n_threads=2)
+elif sys.argv[1] == "solve_weights":
+    psi = np.tile(rng.random((1000, 256), dtype=np.float32), (1000, 1))
+    run = lambda: pf.solve_weights(psi, psi[:100], n_threads=2)
 else:
     x = rng.random(30_000_000, dtype=np.float32)
     labels = rng.integers(0, 1000, len(x), dtype=np.int32)
@@ -168,7 +171,14 @@ except KeyboardInterrupt:
 @pytest.mark.skipif(os.name != "posix", reason="sends SIGINT")
 @pytest.mark.parametrize(
     ("call", "wait"),
-    [("kmeans", 0.3), ("kmeans", 3.0), *(("prune", wait) for wait in (0.02, 0.2, 0.4)), ("argsort", 0.2)],
+    [
+        ("kmeans", 0.3),
+        ("kmeans", 3.0),
+        *(("prune", wait) for wait in (0.02, 0.2, 0.4)),
+        ("argsort", 0.2),
+        ("solve_weights", 0.3),
+        ("solve_weights", 3.0),
+    ],
 )
 def test_ctrl_c_is_answered_within_a_second(call, wait):
     """At several stages of the work."""
@@ -199,6 +209,8 @@ calls = [
     lambda: pf.argsort(x, n_threads=2),
     lambda: prune(x, ratio=.3, n_threads=2),
     lambda: pf.kmeans(x.reshape(-1, 10), 6, n_threads=2).labels,
+    lambda: pf.solve_weights(x, target=40.0, n_threads=2),
+    lambda: pf.solve_weights(x.reshape(-1, 10), target=np.arange(10.0), n_threads=2),
 ]
 expected = [call() for call in calls]
 child = os.fork()

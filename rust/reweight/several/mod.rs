@@ -1,0 +1,228 @@
+//! Several criteria: the k numbers of the dual price z, by one of two routes.
+//!
+//! One pass reads Ψ and forms 2Ψb, the pulls on the weights at rest, of which the largest is l1_max.
+//!
+//! * All rows of a small problem, or the [working set](working) where few weights move, are solved in
+//!   cache: [Newton's method](newton) on the dual with l2 continued down, then, where l2 is too small for
+//!   it, an [active-set method](face) on the primal. A [pricing](pricing) pass over all rows, at the cost
+//!   of a product Ψz, says what is missing; two to seven suffice as a rule.
+//! * Where many weights move, every step reads [all rows](dense), with the metric of a sample.
+//!
+//! The cost model: a working set of w rows costs about 20 Newton steps of w·k² flops in one thread, the
+//! dense route about 8 passes; w is at least the number of weights that move. So the working set is
+//! taken where at most an eighth of the weights can move, as told by the pulls at rest (they only fall
+//! as z does), else by the sample's solution.
+//!
+//! Sums over rows are integers ([`crate::fixed`]) and everything else is computed alike on every shard,
+//! so neither threads nor shards nor instruction sets change a bit.
+
+mod cache;
+mod certificate;
+mod cholesky;
+mod dense;
+mod dot;
+mod face;
+mod newton;
+mod pricing;
+mod rows;
+mod unique;
+mod working;
+
+use super::certificate::Certificate;
+use super::{Facts, Options, Status};
+use crate::error::Result;
+use crate::float::Float;
+use crate::par::Context;
+use crate::vecmath::Dd;
+
+use cache::Prices;
+use certificate::certify;
+use dense::Sample;
+use newton::{Budget, EASY};
+use pricing::{furthest, price};
+use rows::Rows;
+use working::{Begin, Found, NEAR, working_set};
+
+/// Rows up to which the whole problem is a working set.
+const SMALL: usize = 2048;
+/// The working-set route is for at most one in so many weights that move.
+const SPARSE: usize = 8;
+/// Rows of a sample: at least so many, and so many for each criterion.
+const SAMPLE: usize = 4096;
+const SAMPLE_EACH: usize = 32;
+
+/// The weights, the price that judges them, and how they were found.
+struct Answer<T> {
+    weights: Vec<T>,
+    z: Vec<Dd>,
+    status: Status,
+}
+
+/// Solves the checked problem of [`crate::reweight`] for more than one criterion.
+///
+/// From `options.start`, the price of a similar problem (the next one of a path, say), the working set
+/// begins with the rows that would move at it, and few passes are left.
+pub(super) fn solve<T: Float>(
+    context: &Context<'_>,
+    psi: &[T],
+    b: &[Dd],
+    options: &Options<'_, T>,
+) -> Result<(Vec<T>, Facts)> {
+    let (rows, b, pulls) = Rows::new(context, psi, b, [options.lower, options.upper])?;
+    let mut steepest = [pulls.iter().fold(0.0f64, |most, v| most.max(v.abs()))];
+    context.shards().max(&mut steepest)?;
+    let [l1_max] = steepest;
+    let scale = rows.scale;
+    let unscaled = |value: f64| value / scale / scale;
+    let prices = Prices {
+        l1: options.l1.map_or(0.05 * l1_max, |l1| l1 * scale * scale),
+        l2: options.l2.map_or(1e-3 * rows.squares / rows.k as f64, |l2| l2 * scale * scale),
+    };
+    let mut budget = Budget { used: 0, most: options.max_iter };
+    let start = options.start.map(|z| z.iter().map(|&z| Dd::new(z * scale)).collect());
+    let solver = Solver { context, rows: &rows, b: &b, prices, start, tol: options.tol };
+    let Answer { weights, z, status } = solver.solve(&pulls, l1_max, &mut budget)?;
+    drop(pulls);
+    let Certificate { residual, objective, gap, l1_norm, nonzero } =
+        certify(context, &rows, prices, &b, &z, &weights)?;
+    let unique = prices.l2 > 0.0 || unique::is_unique(context, &rows, prices.l1, l1_max, &z)?;
+    let facts = Facts {
+        weights: (),
+        price: z.iter().map(|z| z.value() / scale).collect(),
+        residual: residual.iter().map(|r| r.value() / scale).collect(),
+        objective: unscaled(objective),
+        gap: unscaled(gap),
+        l1: options.l1.unwrap_or_else(|| unscaled(prices.l1)),
+        l2: options.l2.unwrap_or_else(|| unscaled(prices.l2)),
+        l1_max: unscaled(l1_max),
+        l1_norm,
+        nonzero,
+        iterations: budget.used,
+        unique,
+        reach: None,
+        status,
+    };
+    Ok((weights, facts))
+}
+
+struct Solver<'a, T> {
+    context: &'a Context<'a>,
+    rows: &'a Rows<'a, T>,
+    b: &'a [Dd],
+    prices: Prices,
+    start: Option<Vec<Dd>>,
+    tol: f64,
+}
+
+impl<T: Float> Solver<'_, T> {
+    /// `pulls` is 2Ψb on this shard, `l1_max` its largest entry on all.
+    fn solve(&self, pulls: &[f64], l1_max: f64, budget: &mut Budget) -> Result<Answer<T>> {
+        let (context, rows, prices) = (self.context, self.rows, self.prices);
+        let rest = self.resting_residual()?;
+        let z: Vec<Dd> = rest.iter().map(|&r| Dd::new(-2.0) * r).collect();
+        // Compared as rounded, like l1_max itself.
+        let violators: Vec<(f64, usize)> = if rows.rests_at_zero {
+            let over = pulls.iter().enumerate().filter(|(_, v)| v.abs() > prices.l1);
+            over.map(|(j, v)| (v.abs() - prices.l1, rows.first + j)).collect()
+        } else {
+            price(context, rows, prices, &z, &[])?.violators
+        };
+        let mut count = [violators.len() as i64];
+        context.shards().sum(&mut count)?;
+        let count = count[0] as usize;
+        if count == 0 {
+            return Ok(self.at_rest(z, l1_max));
+        }
+        let demand: f64 = self.b.iter().map(|b| b.value().powi(2)).sum();
+        let gap = self.tol * demand;
+        if rows.total <= SMALL.max(SPARSE * rows.k) {
+            let all: Vec<usize> = (0..rows.total).collect();
+            let begin = Begin { ids: &all, z: self.start.clone().unwrap_or_else(|| z.clone()), start: EASY };
+            let found = working_set(context, rows, prices, &rest, begin, usize::MAX, gap, budget)?;
+            return found.map_or_else(|| Ok(self.at_rest(z, l1_max)), |found| self.scattered(found));
+        }
+        let mut sample = None;
+        let mut sparse = count <= rows.total / SPARSE;
+        if !sparse {
+            let size = SAMPLE.max(SAMPLE_EACH * rows.k);
+            let mut drawn =
+                Sample::new(context, rows, size, self.start.clone().unwrap_or_else(|| z.clone()))?;
+            let typical = rows.squares / rows.k as f64;
+            let softened = Prices { l2: prices.l2.max(1e-6 * typical), ..prices };
+            sparse = drawn.solve(context, softened, self.b)? <= 1.0 / SPARSE as f64;
+            sample = Some(drawn);
+        }
+        if sparse {
+            let most = (rows.total / 2).max(SMALL);
+            let few = (4 * rows.k).max(32);
+            let (ids, begin, start) = if let Some(start) = &self.start {
+                let moving = price(context, rows, prices, start, &[])?;
+                (furthest(context, moving.violators, moving.count.clamp(few, most))?, start.clone(), NEAR)
+            } else {
+                (furthest(context, violators, few)?, z.clone(), EASY)
+            };
+            let begin = Begin { ids: &ids, z: begin, start };
+            let found = working_set(context, rows, prices, &rest, begin, most, gap, budget)?;
+            if let Some(found) = found {
+                return self.scattered(found);
+            }
+        }
+        let mut sample = match sample {
+            Some(sample) => sample,
+            None => Sample::new(context, rows, SAMPLE.max(SAMPLE_EACH * rows.k), z)?,
+        };
+        let found = dense::solve(context, rows, prices, self.b, &mut sample, gap, budget)?;
+        let weights = dense::weights(context, rows, Prices { l2: found.l2, ..prices }, &found.z)?;
+        let status = if found.slope * found.slope <= gap {
+            Status::Solved
+        } else if budget.is_spent() {
+            Status::MaxIter
+        } else {
+            Status::Stalled
+        };
+        Ok(Answer { weights, z: found.z, status })
+    }
+
+    /// Ψᵀλ − b of the weights at rest.
+    fn resting_residual(&self) -> Result<Vec<Dd>> {
+        if self.rows.rests_at_zero {
+            return Ok(self.b.iter().map(|&b| -b).collect());
+        }
+        let effect = self.rows.effect(self.context, self.rows.furthest_rest, |j| self.rows.resting(j))?;
+        Ok(effect.into_iter().zip(self.b).map(|(effect, &b)| effect - b).collect())
+    }
+
+    /// No weight moves at z.
+    fn at_rest(&self, mut z: Vec<Dd>, l1_max: f64) -> Answer<T> {
+        let rows = self.rows;
+        if self.prices.l1 < l1_max * (1.0 + 1e-9) {
+            // A hair less, so that no rounding lifts |ψ_j·z| above l1.
+            let hair = Dd::new(1.0 - (rows.k + 8) as f64 * f64::EPSILON);
+            z.iter_mut().for_each(|z| *z = *z * hair);
+        }
+        let status = match () {
+            () if rows.total == 0 => Status::Empty,
+            () if rows.largest == 0.0 => Status::NoEffect,
+            () => Status::Solved,
+        };
+        Answer { weights: self.resting(), z, status }
+    }
+
+    fn resting(&self) -> Vec<T> {
+        if self.rows.rests_at_zero {
+            return vec![T::ZERO; self.rows.n];
+        }
+        (0..self.rows.n).map(|j| T::from_f64(self.rows.resting(j))).collect()
+    }
+
+    /// The weights of a working set in their places, all others at rest.
+    fn scattered(&self, found: Found) -> Result<Answer<T>> {
+        let Found { cache, z, status } = found;
+        let mut weights = self.resting();
+        let here = self.rows.first..self.rows.first + self.rows.n;
+        for (&id, &weight) in cache.ids.iter().zip(&cache.weights).filter(|(id, _)| here.contains(id)) {
+            weights[id - self.rows.first] = T::from_f64(weight + 0.0);
+        }
+        Ok(Answer { weights, z, status })
+    }
+}

@@ -1,0 +1,306 @@
+//! This shard's rows of Ψ, in units in which the largest |ψ| of all is between 1 and 2: (Ψ, b, l1, l2) →
+//! (cΨ, cb, c²l1, c²l2) leaves λ as it is and, with c a power of two, is exact.
+
+use super::dot::{Price, dot, dot_pair};
+use crate::error::Result;
+use crate::fixed::{Exact, Fixed, Grid, Steps, exponent, power_of_two};
+use crate::float::Float;
+use crate::par::Context;
+use crate::reweight::Bound;
+use crate::reweight::problem::require_finite_everywhere;
+use crate::simd::dispatch;
+use crate::vecmath::Dd;
+
+/// Numbers of Ψ per chunk: a chunk stays in a core's cache, its k sums are small beside it.
+const BLOCK: usize = 1 << 17;
+/// Fewest rows of a chunk.
+const FEWEST: usize = 256;
+/// Numbers within 2^±this need no scaling for their squares to be told apart.
+const PLAIN: i32 = 200;
+
+pub(super) struct Rows<'a, T> {
+    psi: &'a [T],
+    lower: Bound<'a, T>,
+    upper: Bound<'a, T>,
+    pub(super) k: usize,
+    /// Rows here, the place of the first among those of all shards, and all of them.
+    pub(super) n: usize,
+    pub(super) first: usize,
+    pub(super) total: usize,
+    /// c.
+    pub(super) scale: f64,
+    /// Largest |ψ| of all shards.
+    pub(super) largest: f64,
+    /// Largest ‖ψ_j‖ of all shards.
+    pub(super) longest: f64,
+    /// ‖Ψ‖_F² of all shards.
+    pub(super) squares: f64,
+    /// Whether the box forces no weight away from zero, and the furthest that it does force one.
+    pub(super) rests_at_zero: bool,
+    pub(super) furthest_rest: f64,
+}
+
+/// What the first pass finds, in the units of the numbers it read.
+#[derive(Default)]
+struct Survey {
+    finite: bool,
+    largest: f64,
+    longest: f64,
+    squares: Exact,
+}
+
+impl<'a, T: Float> Rows<'a, T> {
+    /// Reads all rows once (twice where their squares leave the range of doubles) and returns, beside
+    /// them, c·b and 2Ψb.
+    pub(super) fn new(
+        context: &Context<'_>,
+        psi: &'a [T],
+        b: &[Dd],
+        [lower, upper]: [Bound<'a, T>; 2],
+    ) -> Result<(Self, Vec<Dd>, Vec<f64>)> {
+        let (k, shards) = (b.len(), context.shards());
+        let n = psi.len() / k;
+        let place = shards.rows(n)?;
+        let mut rows = Self {
+            psi,
+            lower,
+            upper,
+            k,
+            n,
+            first: place.first,
+            total: place.total,
+            scale: 1.0,
+            largest: 0.0,
+            longest: 0.0,
+            squares: 0.0,
+            rests_at_zero: true,
+            furthest_rest: 0.0,
+        };
+        let mut v = vec![0.0; n];
+        let b_high: Vec<f64> = b.iter().map(|b| 2.0 * b.hi).collect();
+        let mut survey = rows.survey(context, &b_high, &mut v)?;
+        let mut bad = [i64::from(!survey.finite)];
+        shards.sum(&mut bad)?;
+        if bad[0] > 0 {
+            require_finite_everywhere(context, "psi_up", psi)?;
+        }
+        let mut extremes = [survey.largest];
+        shards.max(&mut extremes)?;
+        let c = scale(extremes[0], b);
+        let b: Vec<Dd> = b.iter().map(|b| Dd { hi: b.hi * c, lo: b.lo * c }).collect();
+        let wide = |x: f64| x != 0.0 && exponent(x).abs() > PLAIN;
+        let mut unit = c;
+        if wide(extremes[0]) || b_high.iter().any(|&b| wide(b)) || exponent(c).abs() > PLAIN {
+            rows.scale = c;
+            let b_high: Vec<f64> = b.iter().map(|b| 2.0 * b.hi).collect();
+            survey = rows.survey(context, &b_high, &mut v)?;
+            unit = 1.0;
+        }
+        rows.scale = c;
+        rows.largest = extremes[0] * c;
+        v.iter_mut().for_each(|v| *v *= unit * unit);
+        Exact::over_shards(shards, std::slice::from_mut(&mut survey.squares))?;
+        rows.squares = survey.squares.value().value() * unit * unit;
+        let mut extremes = [survey.longest * unit * unit, rows.furthest_rest(context)?];
+        shards.max(&mut extremes)?;
+        rows.longest = extremes[0].sqrt();
+        rows.furthest_rest = extremes[1];
+        rows.rests_at_zero = extremes[1] == 0.0;
+        Ok((rows, b, v))
+    }
+
+    fn survey(&self, context: &Context<'_>, b: &[f64], v: &mut [f64]) -> Result<Survey> {
+        let k = self.k;
+        let parts = context.map_chunks_mut(v, self.chunk(), |first, slots| {
+            dispatch(
+                #[inline(always)]
+                || {
+                    let mut survey = Survey { finite: true, ..Survey::default() };
+                    for (row, slot) in self.psi[first * k..].chunks_exact(k).zip(slots) {
+                        *slot = dot(row, self.scale, b);
+                        let (square, largest) = size(row, self.scale);
+                        survey.largest = survey.largest.max(largest);
+                        // An infinity or a NaN makes the square so, too; so does a number that is large.
+                        survey.finite &= square.is_finite();
+                        survey.longest = survey.longest.max(square);
+                        survey.squares.add(square);
+                    }
+                    if !survey.finite {
+                        let end = self.n.min(first + self.chunk());
+                        let chunk = &self.psi[first * k..end * k];
+                        survey.finite = chunk.iter().all(|x| x.to_f64().is_finite());
+                    }
+                    survey
+                },
+            )
+        })?;
+        let mut all = Survey { finite: true, ..Survey::default() };
+        for part in parts {
+            all.finite &= part.finite;
+            all.largest = all.largest.max(part.largest);
+            all.longest = all.longest.max(part.longest);
+            all.squares.join(&part.squares);
+        }
+        Ok(all)
+    }
+
+    fn furthest_rest(&self, context: &Context<'_>) -> Result<f64> {
+        let parts = context.map_chunks(self.differing(), BLOCK, |range| {
+            range.map(|j| self.resting(j).abs()).fold(0.0, f64::max)
+        })?;
+        Ok(parts.into_iter().fold(0.0, f64::max))
+    }
+
+    /// Rows whose bounds have to be looked at.
+    fn differing(&self) -> usize {
+        let all = matches!((self.lower, self.upper), (Bound::All(_), Bound::All(_)));
+        if all { self.n.min(1) } else { self.n }
+    }
+
+    /// Whether any weight of any shard has a bound.
+    pub(super) fn is_boxed(&self, context: &Context<'_>) -> Result<bool> {
+        let parts = context.map_chunks(self.differing(), BLOCK, |mut range| {
+            range.any(|j| self.bounds(j).iter().any(|bound| bound.is_finite()))
+        })?;
+        let mut boxed = [i64::from(parts.into_iter().any(|boxed| boxed))];
+        context.shards().sum(&mut boxed)?;
+        Ok(boxed[0] > 0)
+    }
+
+    /// Rows of a chunk.
+    pub(super) fn chunk(&self) -> usize {
+        (BLOCK / self.k).clamp(FEWEST, Grid::ROOM)
+    }
+
+    #[inline(always)]
+    pub(super) fn row(&self, j: usize) -> &[T] {
+        &self.psi[j * self.k..(j + 1) * self.k]
+    }
+
+    #[inline(always)]
+    pub(super) fn dot(&self, j: usize, z: &Price) -> f64 {
+        dot(self.row(j), self.scale, &z.hi)
+    }
+
+    #[inline(always)]
+    pub(super) fn dot_pair(&self, j: usize, z: &Price) -> Dd {
+        dot_pair(self.row(j), self.scale, z)
+    }
+
+    #[inline(always)]
+    pub(super) fn bounds(&self, j: usize) -> [f64; 2] {
+        [self.lower.at(j), self.upper.at(j)]
+    }
+
+    /// The weight nearest to zero that the box allows.
+    #[inline(always)]
+    pub(super) fn resting(&self, j: usize) -> f64 {
+        0f64.max(self.lower.at(j)).min(self.upper.at(j))
+    }
+
+    /// Largest distance of Ψz's entries, formed by [`Self::dot`], from their true values.
+    pub(super) fn rounding(&self, z: &Price) -> f64 {
+        let length = z.hi.iter().map(|z| z * z).sum::<f64>().sqrt();
+        (self.k + 8) as f64 * f64::EPSILON * self.longest * length
+    }
+
+    /// The rows `ids` (places among all shards' rows) as doubles, each followed by its bounds.
+    pub(super) fn gather(&self, context: &Context<'_>, ids: &[usize]) -> Result<Vec<f64>> {
+        let width = self.k + 2;
+        let mut words = vec![0i64; ids.len() * width];
+        for (&id, slots) in ids.iter().zip(words.chunks_exact_mut(width)) {
+            if (self.first..self.first + self.n).contains(&id) {
+                let j = id - self.first;
+                let numbers = self.row(j).iter().map(|x| x.to_f64() * self.scale).chain(self.bounds(j));
+                slots.iter_mut().zip(numbers).for_each(|(slot, x)| *slot = x.to_bits().cast_signed());
+            }
+        }
+        context.shards().sum(&mut words)?;
+        Ok(words.into_iter().map(|word| f64::from_bits(word.cast_unsigned())).collect())
+    }
+
+    /// Σ ψ_jλ_j over all shards, with λ_j = `weight(j)`, none of them larger than `most`.
+    pub(super) fn effect(
+        &self,
+        context: &Context<'_>,
+        most: f64,
+        weight: impl Fn(usize) -> f64 + Sync,
+    ) -> Result<Vec<Dd>> {
+        let grid = self.grid(most);
+        let parts = context.map_chunks(self.n, self.chunk(), |range| {
+            dispatch(
+                #[inline(always)]
+                || {
+                    let mut sums = vec![Steps::default(); self.k];
+                    range.for_each(|j| self.add(&grid, &mut sums, j, weight(j)));
+                    sums
+                },
+            )
+        })?;
+        self.joined(context, &grid, parts)
+    }
+
+    /// The grid of ψ_jcλ_j where no weight is larger than `most`.
+    pub(super) fn grid(&self, most: f64) -> Grid {
+        Grid::below(exponent(most.max(f64::MIN_POSITIVE)) + 3)
+    }
+
+    /// Adds ψ_j·weight to `sums`.
+    #[inline(always)]
+    pub(super) fn add(&self, grid: &Grid, sums: &mut [Steps], j: usize, weight: f64) {
+        if weight == 0.0 {
+            return;
+        }
+        for (sum, x) in sums.iter_mut().zip(self.row(j)) {
+            let product = Dd::two_product(x.to_f64() * self.scale, weight);
+            let steps = grid.steps(product.hi, product.lo);
+            sum.high = sum.high.wrapping_add(steps.high);
+            sum.low = sum.low.wrapping_add(steps.low);
+        }
+    }
+
+    /// The sums of all chunks of all shards.
+    pub(super) fn joined(
+        &self,
+        context: &Context<'_>,
+        grid: &Grid,
+        parts: Vec<Vec<Steps>>,
+    ) -> Result<Vec<Dd>> {
+        let mut sums = vec![Fixed::default(); self.k];
+        for part in parts {
+            sums.iter_mut().zip(part).for_each(|(sum, steps)| *sum += steps);
+        }
+        Fixed::over_shards(context.shards(), &mut sums)?;
+        Ok(sums.into_iter().map(|sum| sum.value(grid)).collect())
+    }
+}
+
+/// ‖row‖² and its largest number.
+#[inline(always)]
+fn size<T: Float>(row: &[T], scale: f64) -> (f64, f64) {
+    let (mut squares, mut largest) = ([0.0f64; 8], [0.0f64; 8]);
+    let (heads, tail) = row.as_chunks::<8>();
+    for head in heads {
+        for i in 0..8 {
+            let x = head[i].to_f64() * scale;
+            squares[i] += x * x;
+            largest[i] = if x.abs() > largest[i] { x.abs() } else { largest[i] };
+        }
+    }
+    for (i, x) in tail.iter().enumerate() {
+        let x = x.to_f64() * scale;
+        squares[i] += x * x;
+        largest[i] = if x.abs() > largest[i] { x.abs() } else { largest[i] };
+    }
+    let [a, b, c, d, e, f, g, h] = squares;
+    (((a + e) + (c + g)) + ((b + f) + (d + h)), largest.into_iter().fold(0.0, f64::max))
+}
+
+/// The power of two that brings `largest` to between 1 and 2, as far as b stays finite under it.
+fn scale(largest: f64, b: &[Dd]) -> f64 {
+    if largest == 0.0 {
+        return 1.0;
+    }
+    let room = b.iter().map(|x| 1000 - exponent(x.hi)).min().unwrap_or(0);
+    power_of_two((-exponent(largest)).min(room).clamp(-1022, 1022))
+}

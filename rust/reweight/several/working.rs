@@ -1,0 +1,106 @@
+//! Few weights that move: the rows that might are gathered into a working set and solved there, in
+//! cache; a pass over all rows then says which others would move at that price. The furthest above l1
+//! join, those well below it leave, until none would move.
+
+use super::cache::{Cache, Prices, least_terms};
+use super::newton::{Budget, Goal, solve};
+use super::pricing::{furthest, price};
+use super::rows::Rows;
+use crate::error::Result;
+use crate::float::Float;
+use crate::par::Context;
+use crate::reweight::Status;
+use crate::vecmath::Dd;
+
+/// A row leaves once |ψ·z| is this much below l1 …
+const SLACK: f64 = 1e-3;
+/// … in the first so many rounds: later none may, so that none comes and goes for ever.
+const LEAVING: usize = 12;
+/// Rounds after which only rounding can be left.
+const ROUNDS: usize = 60;
+/// Where a solve that begins near its end takes l2 up from, as part of ‖Ψ‖_F²/k.
+pub(super) const NEAR: f64 = 1e-6;
+
+/// The best weights found, all others at rest, and the price that judges them.
+pub(super) struct Found {
+    pub(super) cache: Cache,
+    pub(super) z: Vec<Dd>,
+    pub(super) status: Status,
+}
+
+/// Where a solve begins.
+pub(super) struct Begin<'a> {
+    /// The first working set.
+    pub(super) ids: &'a [usize],
+    pub(super) z: Vec<Dd>,
+    /// Where l2 is taken up, as part of ‖Ψ‖_F²/k: [`EASY`](super::newton::EASY) or [`NEAR`].
+    pub(super) start: f64,
+}
+
+/// Solves from `begin`. `None` where it outgrows `most` rows.
+#[allow(clippy::too_many_arguments)]
+pub(super) fn working_set<T: Float>(
+    context: &Context<'_>,
+    rows: &Rows<'_, T>,
+    prices: Prices,
+    rest: &[Dd],
+    begin: Begin<'_>,
+    most: usize,
+    gap: f64,
+    budget: &mut Budget,
+) -> Result<Option<Found>> {
+    let mut cache = Cache::new(rows.k);
+    cache.add(context, rows, begin.ids, 1.0)?;
+    let (mut z, mut start) = (begin.z, begin.start);
+    let mut best: Option<(f64, Found)> = None;
+    for round in 0..ROUNDS {
+        let resting: Vec<f64> = (0..cache.len()).map(|i| cache.resting(i)).collect();
+        // What is left for the working set: b − Σ_{others} ψλ.
+        let target: Vec<Dd> = cache.effect(&resting).into_iter().zip(rest).map(|(own, &r)| own - r).collect();
+        let goal = Goal { prices, target: &target, gap: 0.3 * gap };
+        let (price_found, own_gap) = solve(context, &mut cache, goal, z, start, budget)?;
+        z = price_found;
+        start = NEAR;
+        let priced = price(context, rows, prices, &z, &cache.ids)?;
+        let objective = objective(&cache, prices, &target);
+        let norm: f64 = cache.weights.iter().map(|w| w.abs()).sum();
+        let total = own_gap + least_terms(prices, rows.total, objective, norm, priced.terms);
+        let status = if total <= gap {
+            Status::Solved
+        } else if budget.is_spent() {
+            Status::MaxIter
+        } else {
+            Status::Stalled
+        };
+        let is_last = status != Status::Stalled || priced.count == 0;
+        if best.as_ref().is_none_or(|(least, _)| total < *least) {
+            best = Some((total, Found { cache: cache.clone(), z: z.clone(), status }));
+        }
+        if is_last {
+            if let Some((_, found)) = &mut best {
+                found.status = status;
+            }
+            break;
+        }
+        if round < LEAVING {
+            let pulls = cache.pulls(&z);
+            let kept = cache.clone();
+            cache.retain(|i| {
+                kept.weights[i] != kept.resting(i) || pulls[i].hi.abs() >= (1.0 - SLACK) * prices.l1
+            });
+        }
+        let room = (2 * cache.len()).max(2 * rows.k).max(32);
+        let joining = furthest(context, priced.violators, room)?;
+        if cache.len() + joining.len() > most {
+            return Ok(None);
+        }
+        cache.add(context, rows, &joining, 1.0)?;
+    }
+    Ok(best.map(|(_, found)| found))
+}
+
+fn objective(cache: &Cache, prices: Prices, target: &[Dd]) -> f64 {
+    let residual = cache.effect(&cache.weights).into_iter().zip(target);
+    let squares: f64 = residual.map(|(effect, &b)| (effect - b).value().powi(2)).sum();
+    squares + cache.weights.iter().map(|w| prices.l1 * w.abs() + prices.l2 * w * w).sum::<f64>()
+}
