@@ -8,6 +8,8 @@ from puma_fast.numeric.order import top_k as top_k
 from puma_fast.numeric.reweight import WeightsInfo as WeightsInfo
 from puma_fast.numeric.reweight import solve_weights as solve_weights
 from puma_fast.puma import Puma as Puma
+from puma_fast.score.groups import per_class as per_class
+from puma_fast.score.groups import per_group as per_group
 from puma_fast.score.linear import linear_influence as linear_influence
 from puma_fast.select.clusters import mark_clusters as mark_clusters
 from puma_fast.select.prune import adaptive_eps as adaptive_eps
@@ -24,6 +26,8 @@ __all__ = [
     "kmeans",
     "linear_influence",
     "mark_clusters",
+    "per_class",
+    "per_group",
     "prune_by_margin",
     "solve_weights",
     "top_k",
