@@ -51,7 +51,12 @@ def render(report: RemovalReport) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"signed": lambda value: f"{value:+.3g}", "short": _short}
+    environment.filters |= {
+        "signed": lambda value: f"{value:+.3g}",
+        "short": _short,
+        # What belongs to the criterion is a list where there are several.
+        "each": lambda value: value if isinstance(value, list) else [value],
+    }
     template = environment.get_template("report.html")
     # The figure's own texts were escaped where it was drawn.
     return template.render(numbers=report.numbers(), table=str(report), figure=Markup(drawn))

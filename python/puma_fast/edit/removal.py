@@ -250,7 +250,11 @@ def remove(
         msg = f"ids mark all {samples.n} samples; at least one must stay, so leave some out"
         raise ValueError(msg)
     prices = {"l1": l1, "l2": l2, "lower": lower, "upper": upper}
-    given = [f"{name}={value!r}" for name, value in prices.items() if value is not None and name != "l1" or l1]
+    given = [
+        f"{name}={value!r}"
+        for name, value in prices.items()
+        if value is not None and not (name == "l1" and value == 0)
+    ]
     if up is None and given:
         msg = f"{' and '.join(given)} of weights, of which up=None has none; leave them out or pass up='rest'"
         raise ValueError(msg)

@@ -62,7 +62,7 @@ def inverse_root(
         w -= alpha * v
         beta = float(w.norm())
         residual *= beta / pivot
-        if residual <= tol or len(diagonal) == operator.size:
+        if residual <= tol:
             break
         off.append(beta)
         before, v = v, w / beta

@@ -64,14 +64,11 @@ def test_self_influence_predicts_what_leaving_out_does(convex):
         assert removal.plain.vector.shape == theta.shape
 
 
-@pytest.mark.parametrize("batch_size", [7, 60])
-def test_the_estimate_errs_by_what_it_says(convex, batch_size):
+def test_the_estimate_errs_by_what_it_says(convex):
     """Relative errors have a standard deviation of √(2/probes), over seeds and samples."""
-    puma = puma_of(convex, batch_size=batch_size)
-    exact, probes = puma.self_influence(), 50
-    errors = np.stack(
-        [puma.self_influence(probes=probes, seed=seed) / exact - 1 for seed in range(8)], dtype=float
-    )
+    puma = puma_of(convex)
+    exact, probes = puma.self_influence(), 30
+    errors = np.stack([puma.self_influence(probes=probes, seed=seed) / exact - 1 for seed in range(4)])
     said = np.sqrt(2 / probes)
     assert abs(errors.mean()) < said
     assert 0.6 * said < errors.std() < 1.5 * said
@@ -103,10 +100,8 @@ def test_the_inverse_root_is_the_dense_one(condition):
     root, residual = inverse_root(Matrix(), start, tol=1e-8, max_products=200)
     expected = basis @ (values**-0.5 * (basis.T @ start))
     assert residual <= 1e-8
-    # A condition number of 1e4 lets rounding in more Lanczos steps than the matrix has rows.
-    error = float((root - expected).norm() / expected.norm())
-    assert error <= max(1e-12, condition**0.5 * 1e-8) or condition > 1e3
-    assert error <= 1e-4
+    # The bound of the docstring, and what rounding adds to the residual.
+    assert float((root - expected).norm() / expected.norm()) <= condition**0.5 * 2e-8
 
 
 def test_an_indefinite_matrix_has_no_root():

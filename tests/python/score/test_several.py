@@ -24,7 +24,7 @@ def convex():
 
 @pytest.fixture(scope="module")
 def small():
-    return problem(n=30)
+    return problem(n=15)
 
 
 def puma_of(convex, **arguments):
@@ -44,7 +44,7 @@ class ByHand(nn.Module):
         return x if float(x.detach().sum()) > -1e30 else -x
 
 
-@pytest.mark.parametrize("batch_size", [1, 7, 30])
+@pytest.mark.parametrize("batch_size", [1, 7, 15])
 @pytest.mark.parametrize("k", [1, 3, 9])
 def test_several_are_the_single_ones_side_by_side(small, k, batch_size):
     criteria = {f"slope {i}": lambda model, i=i: (model(small.X_out)[i] ** 2).sum() for i in range(k)}
@@ -129,7 +129,7 @@ def test_a_list_of_samples_is_still_data(convex):
 
 
 @pytest.mark.parametrize("up", ["rest", 9, None])
-@pytest.mark.parametrize("batch_size", [7, 30])
+@pytest.mark.parametrize("batch_size", [7, 15])
 def test_the_identity_holds_for_each(small, batch_size, up):
     puma = pf.Puma(network(), small.data, batch_size=batch_size, weight_decay=0.01, tol=1e-12)
     removal = puma.remove([3, 11, 12], criterion=pf.per_class(small.holdout), eta=0.01, up=up)
