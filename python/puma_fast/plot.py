@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from numpy.typing import NDArray
 
-    from puma_fast.audit.report import Measurement, RemovalReport
+    from puma_fast.audit.measurement import Measurement
+    from puma_fast.audit.report import RemovalReport
 
 INK, FAINT = "#1f2429", "#80868c"
 """Text and lines; frames. A page replaces INK by its own colour of text, for dark backgrounds."""
@@ -237,21 +238,21 @@ def _make_up_each(axes: Axes, report: RemovalReport) -> None:
 
 def _make_up_one(axes: Axes, report: RemovalReport) -> None:
     """Show the running sum of the weighted influences, largest share first."""
-    removal = report.removal
+    removal, b = report.removal, float(report.removal.b)
     parts: NDArray[np.float64] = removal.weights * removal.psi_up
     parts = parts[np.argsort(-np.abs(parts), kind="stable")][: np.count_nonzero(removal.weights)]
     sums = np.concatenate([[0.0], np.cumsum(parts)])
-    axes.axhline(removal.b, color=INK, linewidth=1.5, linestyle=_DOTS)
+    axes.axhline(b, color=INK, linewidth=1.5, linestyle=_DOTS)
     axes.fill_between(np.arange(len(sums)), sums, color=AFTER, alpha=0.15, linewidth=0)
     axes.plot(np.arange(len(sums)), sums, color=AFTER)
     axes.annotate(
-        f"b = {removal.b:.3g}, what the marked ones did",
-        (0.985, removal.b),
+        f"b = {b:.3g}, what the marked ones did",
+        (0.985, b),
         xycoords=("axes fraction", "data"),
-        xytext=(0, 5 if removal.b > 0 else -5),
+        xytext=(0, 5 if b > 0 else -5),
         textcoords="offset points",
         ha="right",
-        va="bottom" if removal.b > 0 else "top",
+        va="bottom" if b > 0 else "top",
         fontsize=9.0,
     )
     axes.annotate(
@@ -270,6 +271,6 @@ def _make_up_one(axes: Axes, report: RemovalReport) -> None:
         xlim=(0, len(parts)),
     )
     axes.margins(y=0.0)
-    low, high = min(0.0, sums.min(), removal.b), max(0.0, sums.max(), removal.b)
+    low, high = min(0.0, sums.min(), b), max(0.0, sums.max(), b)
     axes.set_ylim(low * 1.15, high * 1.15)
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))

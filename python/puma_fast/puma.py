@@ -12,6 +12,7 @@ import numpy as np
 from puma_fast.audit.report import removal_report
 from puma_fast.data import Samples
 from puma_fast.edit.removal import Removal, remove
+from puma_fast.edit.weighing import Weighing
 from puma_fast.numeric.arrays import as_count
 from puma_fast.score.average import average_scores
 from puma_fast.score.criteria import AskedCriteria, Criteria, MeanLoss
@@ -219,7 +220,9 @@ class Puma:
         >>> X = torch.linspace(-1, 1, 40, dtype=torch.float64)[:, None]
         >>> model = torch.nn.Linear(1, 1, dtype=torch.float64)
         >>> puma = pf.Puma(model, (X[:30], 2 * X[:30]), "mse_loss", holdout=(X[30:], 2 * X[30:]))
-        >>> puma.influence(criterion={"slope": lambda model: model.weight.sum(), "held out": (X, 2 * X)}).shape
+        >>> puma.influence(
+        ...     criterion={"slope": lambda model: model.weight.sum(), "held out": (X, 2 * X)}
+        ... ).shape
         (30, 2)
         """
         if out is not None and checkpoints is not None:
@@ -400,10 +403,7 @@ class Puma:
                 eta=eta,
                 max_change=max_change,
                 up=up,
-                l1=l1,
-                l2=l2,
-                lower=lower,
-                upper=upper,
+                weighing=Weighing(l1, l2, lower, upper),
                 scores=None if scores is None else self._handed_in(scores, criteria),
                 seed=seed,
                 n_threads=self._n_threads,
@@ -414,7 +414,9 @@ class Puma:
         with self._objective.untouched():
             return removal_report(removal, self._objective, criteria, self._data, self._holdout)
 
-    def _handed_in(self, scores: ArrayLike | str | os.PathLike[str], criteria: Criteria) -> NDArray[np.float64]:
+    def _handed_in(
+        self, scores: ArrayLike | str | os.PathLike[str], criteria: Criteria
+    ) -> NDArray[np.float64]:
         if isinstance(scores, (str, os.PathLike)):
             scores = stored_scores(scores, self._influence, criteria)
         return as_scores(scores, self.n, len(criteria.each) if criteria.several else None)

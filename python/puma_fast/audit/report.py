@@ -18,63 +18,17 @@ import numpy as np
 from puma_fast._core import __version__
 from puma_fast.atomic import replacing
 from puma_fast.audit import page
-from puma_fast.audit.membership import ThresholdAttack, threshold_attack
-from puma_fast.score.confidence import Predictions, predict
+from puma_fast.audit.measurement import Measurement, measure
 from puma_fast.stages import Stages
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Mapping
 
-    from numpy.typing import NDArray
-    from torch import Tensor
-
     from puma_fast.data import Samples
     from puma_fast.edit.removal import Removal
     from puma_fast.score.criteria import Criteria
     from puma_fast.score.objective import Objective
-
-
-@dataclass(frozen=True, eq=False)
-class Measurement:
-    """One model, measured.
-
-    Attributes
-    ----------
-    criterion : float, or ndarray of shape (k,)
-        C.
-    accuracy : float or None
-        On the held-out data, or on the training data where none are held out; None outside classification.
-    marked : Predictions
-        Of the marked samples.
-    others : Predictions or None
-        Of the held-out samples.
-    attack : ThresholdAttack or None
-        Marked samples against held-out ones by confidence, by negative loss where there is none.
-    """
-
-    criterion: float | NDArray[np.float64]
-    accuracy: float | None
-    marked: Predictions
-    others: Predictions | None
-    attack: ThresholdAttack | None
-
-    @property
-    def marked_confidence(self) -> float | None:
-        """Mean confidence in the true label of the marked samples."""
-        confidence = self.marked.confidence
-        return None if confidence is None else float(confidence.mean())
-
-    def numbers(self) -> dict[str, Any]:
-        """Give the figures without the samples' own."""
-        return {
-            "criterion": self.criterion,
-            "accuracy": self.accuracy,
-            "marked_confidence": self.marked_confidence,
-            "marked_loss": float(self.marked.loss.mean()),
-            "membership_auc": None if self.attack is None else self.attack.auc,
-            "membership_advantage": None if self.attack is None else self.attack.advantage,
-        }
 
 
 @dataclass(frozen=True, eq=False)
@@ -342,7 +296,7 @@ def removal_report(
     stages = Stages(removal.seconds)
     with stages("measurement"):
         before, after, plain = (
-            _measure(objective, parameters, criteria, samples, holdout, removal)
+            measure(objective, parameters, criteria, samples, holdout, removal.marked)
             for parameters in (
                 objective.parameters,
                 removal.patched(removal.direction),
@@ -350,31 +304,3 @@ def removal_report(
             )
         )
     return RemovalReport(removal, criteria.name, before, after, plain, dict(stages))
-
-
-def _measure(
-    objective: Objective,
-    parameters: Mapping[str, Tensor],
-    criteria: Criteria,
-    samples: Samples,
-    holdout: Samples | None,
-    removal: Removal,
-) -> Measurement:
-    there = predict(objective, parameters, samples, removal.marked)
-    others = None if holdout is None else predict(objective, parameters, holdout)
-    if not all(np.isfinite(each.loss).all() for each in (there, others) if each is not None):
-        msg = (
-            f"at eta={removal.eta:.3g} (eta*n = {removal.eta * removal.n:.3g} deletions) the patched model's "
-            f"losses are not finite: the patch is too long; look at a shorter one, such as at({1 / removal.n:.3g})"
-        )
-        raise ValueError(msg)
-    attack = None
-    if others is not None:
-        by_confidence = there.confidence is not None and others.confidence is not None
-        attack = threshold_attack(
-            *(each.confidence if by_confidence else -each.loss for each in (there, others))  # type: ignore[arg-type]
-        )
-    everyone = predict(objective, parameters, samples) if others is None else others
-    value = criteria.values(objective, parameters)
-    criterion = value if criteria.several else float(value)
-    return Measurement(criterion, everyone.accuracy, there, others, attack)

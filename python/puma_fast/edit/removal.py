@@ -11,24 +11,24 @@ from __future__ import annotations
 import copy
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from numbers import Real
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
 
+from puma_fast.edit.length import checked_eta, longest, starting_eta
 from puma_fast.edit.upweighted import choose_up
-from puma_fast.numeric.reweight import solve_weights
 from puma_fast.score.handed_in import compare_roads
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from numpy.typing import ArrayLike, NDArray
+    from numpy.typing import NDArray
     from torch import Tensor, nn
 
     from puma_fast.audit.report import RemovalReport
     from puma_fast.edit.upweighted import Up
+    from puma_fast.edit.weighing import Weighing
     from puma_fast.numeric.reweight import WeightsInfo
     from puma_fast.score.criteria import Criteria
     from puma_fast.score.influence import Damping, Influence
@@ -37,9 +37,6 @@ if TYPE_CHECKING:
 
     Numbers = float | NDArray[np.float64]
     """A number for the one criterion, or (k,) for several."""
-
-_LEAST_ETA = 1e-12
-"""Where the search for η by a bound gives up and says 0: no length worth the name keeps the bound."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -217,10 +214,7 @@ def remove(
     eta: float | Literal["auto"] | None = None,
     max_change: float | None = None,
     up: Up = "rest",
-    l1: float = 0.0,
-    l2: float | None = None,
-    lower: ArrayLike | None = None,
-    upper: ArrayLike | None = None,
+    weighing: Weighing,
     scores: NDArray[np.float64] | None = None,
     seed: int = 0,
     n_threads: int | None = None,
@@ -237,7 +231,9 @@ def remove(
         Positions of the samples to remove.
     scores : ndarray of shape (n,) or (n, k), optional
         Influences computed elsewhere, in the place of the model's own.
-    eta, max_change, up, l1, l2, lower, upper, seed, n_threads
+    weighing : Weighing
+        Prices and bounds of the weights.
+    eta, max_change, up, seed, n_threads
         See `Puma.remove`.
 
     Returns
@@ -249,19 +245,9 @@ def remove(
     if len(marked) == samples.n:
         msg = f"ids mark all {samples.n} samples; at least one must stay, so leave some out"
         raise ValueError(msg)
-    prices = {"l1": l1, "l2": l2, "lower": lower, "upper": upper}
-    given = [
-        f"{name}={value!r}"
-        for name, value in prices.items()
-        if value is not None and not (name == "l1" and value == 0)
-    ]
-    if up is None and given:
-        msg = f"{' and '.join(given)} of weights, of which up=None has none; leave them out or pass up='rest'"
-        raise ValueError(msg)
-    length = _starting_eta(eta, max_change, samples.n)
+    length = starting_eta(eta, max_change, samples.n)
     up_positions = choose_up(up, samples, influence.objective, marked, seed)
-    # A reweighting of nothing, which refuses what the real one would, before the long work.
-    solve_weights(np.zeros(len(up_positions)), target=0.0, **prices)
+    weighing.check(None if up is None else len(up_positions))
 
     gradients = influence.gradients(criteria.each)
     if scores is None:
@@ -274,10 +260,7 @@ def remove(
     weights, reweighting = np.zeros(len(up_positions)), None
     if up is not None:
         with stages("reweighting"):
-            solved, reweighting = solve_weights(
-                psi_up, target=b, **prices, n_threads=n_threads, return_info=True
-            )
-            weights = solved.astype(np.float64, copy=False)
+            weights, reweighting = weighing.solve(psi_up, b, n_threads=n_threads)
     with stages("gradient sums"):
         towards = influence.passes.gradient_sum(marked, np.ones(len(marked)))
         back = influence.passes.gradient_sum(up_positions, weights)
@@ -314,15 +297,22 @@ def remove(
             "seed": seed,
             "max_change": max_change,
             "scores": "computed here" if scores is None else "handed in",
-            "lower": _bound_in_words(lower),
-            "upper": _bound_in_words(upper),
-        },
+        }
+        | weighing.bounds,
         direction=direction,
         plain=plain,
         _objective=influence.objective,
         _version=influence.objective.version,
     )
-    return removal if max_change is None else _within(removal, criteria, max_change)
+    if max_change is None:
+        return removal
+    before = criteria.values(influence.objective, influence.objective.parameters)
+
+    def holds(eta: float) -> bool:
+        there = criteria.values(influence.objective, replace(removal, eta=eta).patched(direction))
+        return bool((np.abs(there - before) <= max_change).all())
+
+    return replace(removal, eta=longest(holds, length))
 
 
 def _own_scores(
@@ -344,61 +334,3 @@ def _number(values: Any) -> Numbers:
 
 def _shown(values: Numbers) -> str:
     return " ".join(f"{value:.3g}" for value in np.atleast_1d(values))
-
-
-def _bound_in_words(bound: ArrayLike | None) -> float | str | None:
-    """Give a bound for reports: one number, or the range of many."""
-    if bound is None or np.ndim(bound) == 0:
-        return None if bound is None else float(np.asarray(bound))
-    return f"{np.min(bound):.4g} to {np.max(bound):.4g}, one for each sample"
-
-
-def checked_eta(eta: float) -> float:
-    """Refuse an η that is not a finite number of at least nought."""
-    if not (isinstance(eta, Real) and 0 <= eta < float("inf")):
-        msg = (
-            "eta must be a finite number, at least 0 (1/n is one deletion), or 'auto' with max_change, "
-            f"got {eta!r}"
-        )
-        raise ValueError(msg)
-    return float(eta)
-
-
-def _starting_eta(eta: float | Literal["auto"] | None, max_change: float | None, n: int) -> float:
-    if (isinstance(eta, str) and eta == "auto") != (max_change is not None):
-        msg = f"eta='auto' and max_change go together, got eta={eta!r} and max_change={max_change!r}"
-        raise ValueError(msg)
-    if max_change is not None and not (isinstance(max_change, Real) and 0 < max_change < float("inf")):
-        msg = (
-            "max_change must be a finite number above 0, the largest change of the criterion allowed, "
-            f"got {max_change!r}"
-        )
-        raise ValueError(msg)
-    return 1 / n if eta is None or isinstance(eta, str) and eta == "auto" else checked_eta(eta)
-
-
-def _within(removal: Removal, criteria: Criteria, max_change: float) -> Removal:
-    """Find the largest η ≤ 1, to 5 %, up to which no criterion is seen to move by more than `max_change`.
-
-    η grows from 1/n by doubling and is then bisected: every length up to the one returned that was
-    tried kept the bound (δ of Eq. 2), the next ones tried did not.
-    """
-    objective = removal._objective
-    start = criteria.values(objective, objective.parameters)
-
-    def holds(eta: float) -> bool:
-        there = replace(removal, eta=eta).patched(removal.direction)
-        return bool((np.abs(criteria.values(objective, there) - start) <= max_change).all())
-
-    low, high = 0.0, min(removal.eta, 1.0)
-    while holds(high):
-        if high == 1.0:
-            return replace(removal, eta=1.0)
-        low, high = high, min(2 * high, 1.0)
-    # Where not even one deletion is within the bound, the way leads down.
-    while low == 0.0 and high > _LEAST_ETA:
-        low, high = (high / 2, high) if holds(high / 2) else (0.0, high / 2)
-    while low > 0.0 and high > 1.05 * low:
-        middle = (low * high) ** 0.5
-        low, high = (middle, high) if holds(middle) else (low, middle)
-    return replace(removal, eta=low)

@@ -83,10 +83,7 @@ def _state_dict(source: Mapping[str, Any] | str | os.PathLike[str], name: str) -
         if isinstance(stored, Mapping) and isinstance(stored.get(key), Mapping):
             stored = stored[key]
     if not isinstance(stored, Mapping) or not all(isinstance(value, Tensor) for value in stored.values()):
-        msg = (
-            f"{name} holds no state dict, nor one under {', '.join(_KEYS)}; "
-            "save model.state_dict()"
-        )
+        msg = f"{name} holds no state dict, nor one under {', '.join(_KEYS)}; save model.state_dict()"
         raise ValueError(msg)
     return dict(stored)
 

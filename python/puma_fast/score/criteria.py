@@ -113,7 +113,7 @@ class Function:
 
     def __init__(self, function: Callable[[nn.Module], Tensor], name: str | None = None) -> None:
         self.function = function
-        self.name = name or getattr(function, "__name__", type(function).__name__)
+        self.name: str = name or str(getattr(function, "__name__", type(function).__name__))
 
     def value(self, objective: Objective, parameters: Mapping[str, Tensor]) -> float:
         """Compute C at `parameters`."""
@@ -245,7 +245,9 @@ def _members(given: Any) -> list[tuple[str | None, Any]] | None:
     A tuple or mapping of tensors is data, and so is a list of samples: in a list, at least one criterion
     has to be a function, a Dataset or a DataLoader. A mapping may hold anything.
     """
-    if isinstance(given, Mapping) and not (given and all(hasattr(each, "__array__") for each in given.values())):
+    if isinstance(given, Mapping) and not (
+        given and all(hasattr(each, "__array__") for each in given.values())
+    ):
         return [(str(name), each) for name, each in given.items()]
     if isinstance(given, (list, tuple)) and (
         not given or any(callable(each) or isinstance(each, (Dataset, DataLoader)) for each in given)

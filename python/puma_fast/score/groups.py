@@ -56,7 +56,10 @@ def per_class(data: Any, *, targets: Callable[[Any], Any] | None = None) -> dict
     samples = Samples(data)
     labels = classes(samples, targets or default_targets)
     if labels is None:
-        msg = "per_class needs targets that are one integer per sample; name the groups: per_group(data, groups)"
+        msg = (
+            "per_class needs targets that are one integer per sample; name the groups: "
+            "per_group(data, groups)"
+        )
         raise ValueError(msg)
     return _divided(data, labels, "class")
 

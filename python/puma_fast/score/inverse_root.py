@@ -18,9 +18,7 @@ if TYPE_CHECKING:
     from puma_fast.score.solve import Operator
 
 
-def inverse_root(
-    operator: Operator, start: Tensor, *, tol: float, max_products: int
-) -> tuple[Tensor, float]:
+def inverse_root(operator: Operator, start: Tensor, *, tol: float, max_products: int) -> tuple[Tensor, float]:
     """Compute A^(−1/2)z.
 
     Parameters

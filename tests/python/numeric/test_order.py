@@ -71,6 +71,7 @@ def test_integers_lists_and_half_precision_are_numbers():
         (lambda: pf.argsort([[1.0]]), ValueError, ["scores", "1-dimensional", "(1, 1)"]),
         (lambda: pf.argsort(["a"]), TypeError, ["scores", "real numbers", "astype"]),
         (lambda: pf.argsort([1j]), TypeError, ["scores", "real numbers", "complex"]),
+        (lambda: prune([1.0], ratio="a"), TypeError, ["ratio", "from 0 to 1", "'a'"]),
         (lambda: prune([1.0], ratio=2), ValueError, ["ratio", "between 0 and 1", "2"]),
         (lambda: prune([1.0], ratio=0, min_per_class=1), ValueError, ["min_per_class", "labels", "1"]),
         (lambda: prune([1.0], ratio=0, min_per_class=-1, labels=[0]), ValueError, ["min_per_class", "-1"]),

@@ -22,7 +22,12 @@ def convex():
 @pytest.fixture(scope="module")
 def puma(convex):
     return pf.Puma(
-        convex.model(), convex.data, holdout=convex.holdout, weight_decay=convex.decay, damping=0.01, tol=1e-12
+        convex.model(),
+        convex.data,
+        holdout=convex.holdout,
+        weight_decay=convex.decay,
+        damping=0.01,
+        tol=1e-12,
     )
 
 
@@ -52,7 +57,8 @@ def test_the_two_roads_differ_by_the_scores_error(puma, tmp_path):
     true = removal.eta * (psi[MARKED].sum() - weights @ psi[removal.up])
     assert removal.predicted.by_patch == pytest.approx(true, rel=1e-6, abs=1e-9)
     missed = removal.eta * (error[MARKED].sum() - weights @ error[removal.up])
-    assert removal.predicted.by_scores - removal.predicted.by_patch == pytest.approx(missed, rel=1e-6, abs=1e-9)
+    predicted = removal.predicted
+    assert predicted.by_scores - predicted.by_patch == pytest.approx(missed, rel=1e-6, abs=1e-9)
     report = removal.report
     assert "scores     handed in" in str(report)
     assert report.numbers()["settings"]["scores"] == "handed in"

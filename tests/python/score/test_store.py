@@ -1,4 +1,4 @@
-"""Scores in a file: killed at any moment, the same call ends with the same bits; of anything else, refused."""
+"""Scores in a file: killed, the same call ends with the same bits; of anything else, refused."""
 
 from __future__ import annotations
 
@@ -162,8 +162,11 @@ def scaled(convex):
         (lambda c: {"holdout": (c.X_out[1:], c.y_out[1:])}, {}, "another criterion"),
         (lambda c: {}, {"criterion": lambda model: model.weight.sum()}, "another criterion"),
         (lambda c: {}, {"criterion": [lambda model: model.weight.sum()] * 2}, "another criterion"),
-        (lambda c: {"loss": lambda f, y: 2 * nn.functional.cross_entropy(f, y, reduction="none")}, {},
-         "another (loss|criterion)"),
+        (
+            lambda c: {"loss": lambda f, y: 2 * nn.functional.cross_entropy(f, y, reduction="none")},
+            {},
+            "another (loss|criterion)",
+        ),
         (lambda c: {"weight_decay": 0.5}, {}, "weight_decay was 0.02, and is 0.5"),
         (lambda c: {"damping": 0.02}, {}, "damping was 0.01, and is 0.02"),
         (lambda c: {"curvature": "hessian"}, {}, "curvature was 'ggn', and is 'hessian'"),
