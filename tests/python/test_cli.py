@@ -290,6 +290,17 @@ def test_ids_as_a_mask_or_a_text(here, tmp_path, kind):
     assert json.loads((tmp_path / "out" / "report.json").read_text())["marked"] == 3
 
 
+def test_bounds_and_scores_computed_elsewhere(here, tmp_path, model):
+    namespace = {}
+    exec(PROBLEM, namespace)
+    psi = Puma(model, namespace["train"], holdout=namespace["holdout"]()).influence()
+    np.save(tmp_path / "scores.npy", 0.9 * psi)
+    ran = remove(here, tmp_path / "out", scores=tmp_path / "scores.npy", lower="-0.5", upper="0.5")
+    assert ran.returncode == 0, ran.stderr
+    settings = json.loads((tmp_path / "out" / "report.json").read_text())["settings"]
+    assert (settings["scores"], settings["lower"], settings["upper"]) == ("handed in", -0.5, 0.5)
+
+
 # --- remove: checkpoints ---------------------------------------------------------------------------
 
 
@@ -408,6 +419,9 @@ def test_a_checkpoint_without_weights_is_said(here, tmp_path):
         ({"figure": "figure.gif"}, "--figure figure.gif: the name must end in one of .png, .svg, .pdf"),
         ({"figure": "nowhere/figure.png"}, "--figure nowhere/figure.png: nowhere is not a folder"),
         ({"eta": "auto"}, "eta='auto' and max_change go together"),
+        ({"scores": "nowhere.npy"}, "--scores nowhere.npy: there is no such file"),
+        ({"scores": "ids.npy"}, "scores must have shape (60,), one row for each training sample, got (3,)"),
+        ({"up": "none", "lower": "-1"}, "lower=-1.0 of weights, of which up=None has none"),
         ({"tol": "7"}, "tol must lie between 0 and 1"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
