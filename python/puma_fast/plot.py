@@ -7,6 +7,7 @@ which any backend saves and a notebook shows.
 from __future__ import annotations
 
 import io
+import textwrap
 from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
@@ -33,6 +34,9 @@ BEFORE, AFTER, PLAIN = "#8c8c8c", "#2a7fb8", "#d5650b"
 
 _MOST_CRITERIA = 12
 """Criteria that a panel has room for; the receipt's table holds them all."""
+
+_NAME_WIDTH = 18
+"""Letters on a line of a criterion's name."""
 
 _DOTS: Any = (0, (1, 1.5))
 
@@ -177,7 +181,7 @@ def _change(axes: Axes, report: RemovalReport) -> None:
             direction = removal.plain if there is report.plain else removal.direction
             predicted = removal.eta * np.atleast_1d(direction.slope.by_patch)[place]
             measured = np.atleast_1d(there.criterion - report.before.criterion)[place]
-            name = f"{names[place]}, {label}" if several else label.replace(" ", "\n")
+            name = _wrapped(f"{names[place]}, {label}") if several else label.replace(" ", "\n")
             bars.append((name, float(predicted), float(measured), colour))
     for place, (_, predicted, measured, colour) in enumerate(bars):
         axes.barh(place - 0.19, predicted, 0.32, facecolor="none", edgecolor=colour, linewidth=1.5)
@@ -229,11 +233,16 @@ def _make_up_each(axes: Axes, report: RemovalReport) -> None:
         title="How the others make up for them",
         xlabel="per unit of η",
         yticks=places,
-        yticklabels=[names[place] for place in places],
+        yticklabels=[_wrapped(names[place]) for place in places],
     )
     axes.set_ylim(len(places) - 0.4, -0.6)
     axes.tick_params(axis="y", length=0, labelsize=7.0)
-    axes.legend(loc="best", fontsize=7.0)
+    axes.legend(loc="lower right", fontsize=7.0)
+
+
+def _wrapped(name: str) -> str:
+    """Break a name into lines that leave the panel its room."""
+    return textwrap.fill(name, _NAME_WIDTH)
 
 
 def _make_up_one(axes: Axes, report: RemovalReport) -> None:
