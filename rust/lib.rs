@@ -9,8 +9,8 @@
 //!   total order that leaves nothing to chance.
 //! * [`kmeans`]: the clusters of a class, by which samples are marked for removal (Appendix A).
 //!
-//! Every function takes a [`par::Context`] first (threads, stop request) and plain slices; results do
-//! not depend on the number of threads. Python reaches the crate through the feature `python`.
+//! Every function takes a [`par::Context`] first (threads, stop request, shards) and plain slices; results
+//! do not depend on the number of threads. Python reaches the crate through the feature `python`.
 
 pub mod error;
 pub mod float;
@@ -18,6 +18,7 @@ pub mod kmeans;
 pub mod order;
 pub mod par;
 pub mod reweight;
+pub mod shard;
 pub mod simd;
 pub mod vecmath;
 
@@ -27,3 +28,4 @@ mod python;
 pub use error::{Error, Result};
 pub use float::Float;
 pub use par::Context;
+pub use shard::Shards;

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicPtr, Ordering};
 use rayon::prelude::*;
 
 use crate::error::{Error, Result};
+use crate::shard::Shards;
 
 /// Elements per chunk of a plain pass over an array: large enough to hide the hand-over, small enough
 /// to stay in a core's cache beside its results.
@@ -17,10 +18,15 @@ pub const CHUNK: usize = 1 << 16;
 /// milliseconds, which keeps the answer to Ctrl-C far below a second.
 const WAVE: usize = 128;
 
-/// How a call runs: its threads and its stop request. The first argument of every capability.
+/// The most threads a call may ask for: more than any machine gains by, and pools are kept for good.
+const MOST_THREADS: usize = 1024;
+
+/// How a call runs: its threads, its stop request and the other shards. The first argument of every
+/// capability.
 pub struct Context<'a> {
     threads: usize,
     should_stop: &'a dyn Fn() -> bool,
+    shards: Shards<'a>,
 }
 
 impl<'a> Context<'a> {
@@ -28,14 +34,29 @@ impl<'a> Context<'a> {
     /// use) that gives up with [`Error::Interrupted`] once `should_stop` says so.
     ///
     /// # Errors
-    /// [`Error::Parameter`] where `n_threads` is zero.
+    /// [`Error::Parameter`] where `n_threads` is zero or absurd.
     pub fn new(n_threads: Option<usize>, should_stop: &'a dyn Fn() -> bool) -> Result<Self> {
         let threads = match n_threads {
-            Some(0) => return Err(Error::parameter("n_threads", "must be at least 1, or left out", 0)),
+            Some(threads @ (0 | MOST_THREADS..)) => {
+                let rule = "must be at least 1 and below 1024, or left out";
+                return Err(Error::parameter("n_threads", rule, threads));
+            }
             Some(threads) => threads,
             None => default_threads(),
         };
-        Ok(Self { threads, should_stop })
+        Ok(Self { threads, should_stop, shards: Shards::whole() })
+    }
+
+    /// The same for one of several shards of the data.
+    #[must_use]
+    pub fn with_shards(self, shards: Shards<'a>) -> Self {
+        Self { shards, ..self }
+    }
+
+    /// This process's place among the shards of the data; the whole unless told otherwise.
+    #[must_use]
+    pub fn shards(&self) -> &Shards<'a> {
+        &self.shards
     }
 
     /// Refuses to go on once the caller asked to stop. Called between the steps of an iteration.
@@ -114,6 +135,7 @@ fn default_threads() -> usize {
         .and_then(|value| value.parse().ok())
         .filter(|&threads| threads > 0)
         .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from))
+        .min(MOST_THREADS - 1)
 }
 
 /// One pool of one process. The list only grows and its nodes are never freed: dropping an inherited

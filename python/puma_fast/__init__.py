@@ -19,6 +19,7 @@ from puma_fast.extras import extra_of, how_to_install
 _HOME = {
     "KMeans": "puma_fast.numeric.kmeans",
     "Puma": "puma_fast.puma",
+    "Shard": "puma_fast.numeric.shard",
     "UnfitInfo": "puma_fast.edit.linear",
     "WeightsInfo": "puma_fast.numeric.reweight",
     "adaptive_eps": "puma_fast.select.prune",

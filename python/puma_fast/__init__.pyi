@@ -7,6 +7,7 @@ from puma_fast.numeric.order import argsort as argsort
 from puma_fast.numeric.order import top_k as top_k
 from puma_fast.numeric.reweight import WeightsInfo as WeightsInfo
 from puma_fast.numeric.reweight import solve_weights as solve_weights
+from puma_fast.numeric.shard import Shard as Shard
 from puma_fast.puma import Puma as Puma
 from puma_fast.score.groups import per_class as per_class
 from puma_fast.score.groups import per_group as per_group
@@ -18,6 +19,7 @@ from puma_fast.select.prune import prune_by_margin as prune_by_margin
 __all__ = [
     "KMeans",
     "Puma",
+    "Shard",
     "UnfitInfo",
     "WeightsInfo",
     "__version__",

@@ -1,5 +1,5 @@
-//! The one door between Python and the core: it frees the GIL, hands threads and Ctrl-C to the core,
-//! and turns refusals into Python's exceptions.
+//! The one door between Python and the core: it frees the GIL, hands threads, Ctrl-C and the other
+//! shards to the core, and turns refusals into Python's exceptions.
 
 use std::cell::{Cell, RefCell};
 use std::time::{Duration, Instant};
@@ -7,7 +7,10 @@ use std::time::{Duration, Instant};
 use pyo3::prelude::*;
 
 use super::errors::to_python;
+use super::shard::PyShard;
+use crate::error::Error;
 use crate::par::Context;
+use crate::shard::Shards;
 
 /// The least time between two looks at pending signals: each takes the GIL for a moment.
 const POLL: Duration = Duration::from_millis(50);
@@ -17,10 +20,12 @@ const POLL: Duration = Duration::from_millis(50);
 pub(super) fn run<R: Send>(
     py: Python<'_>,
     n_threads: Option<usize>,
+    shard: Option<&PyShard>,
     work: impl FnOnce(&Context<'_>) -> crate::Result<R> + Send,
 ) -> PyResult<R> {
     py.detach(|| {
-        let pending = RefCell::new(None);
+        // What Python raised while the core ran: a signal's handler, or the callable between shards.
+        let raised = RefCell::new(None);
         let last = Cell::new(Instant::now());
         let should_stop = || {
             if last.get().elapsed() < POLL {
@@ -30,13 +35,27 @@ pub(super) fn run<R: Send>(
             Python::attach(|py| {
                 let signal = py.check_signals().err();
                 let stop = signal.is_some();
-                pending.replace(signal);
+                raised.replace(signal);
                 stop
             })
         };
-        let result = Context::new(n_threads, &should_stop).and_then(|context| work(&context));
-        match (pending.into_inner(), result) {
-            (Some(interrupt), _) => Err(interrupt),
+        let sum = |values: &mut [i64]| match shard.map_or(Ok(()), |shard| shard.sum(values)) {
+            Ok(()) => Ok(()),
+            Err(error) => {
+                raised.replace(Some(error));
+                Err(Error::Interrupted)
+            }
+        };
+        let shards = match shard {
+            Some(shard) => Shards::new(shard.index, shard.count, &sum),
+            None => Ok(Shards::whole()),
+        };
+        let result = shards.and_then(|shards| {
+            let context = Context::new(n_threads, &should_stop)?.with_shards(shards);
+            work(&context)
+        });
+        match (raised.into_inner(), result) {
+            (Some(raised), _) => Err(raised),
             (None, result) => result.map_err(|error| to_python(&error)),
         }
     })

@@ -48,7 +48,7 @@ fn clusters<'py, T: Float + Element>(
 ) -> PyResult<Clusters<'py>> {
     let columns = x.shape().last().copied().unwrap_or(0);
     let rows = slice("X", x)?;
-    let result = run(py, n_threads, |context| kmeans::kmeans(context, rows, columns, options))?;
+    let result = run(py, n_threads, None, |context| kmeans::kmeans(context, rows, columns, options))?;
     let centers = result.centers.into_pyarray(py).reshape([options.n_clusters, columns])?;
     Ok((result.labels.into_pyarray(py), centers, result.inertia, result.n_iter, result.status.as_str()))
 }

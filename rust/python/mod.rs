@@ -7,6 +7,7 @@ mod errors;
 mod kmeans;
 mod order;
 mod reweight;
+mod shard;
 
 use pyo3::prelude::*;
 
@@ -25,6 +26,6 @@ mod _core {
     fn init(module: &super::Bound<'_, super::PyModule>) -> super::PyResult<()> {
         module.add("__version__", env!("CARGO_PKG_VERSION"))?;
         module.add("build_profile", if cfg!(debug_assertions) { "debug" } else { "release" })?;
-        module.add("simd_level", crate::simd::level())
+        module.add("simd_level", crate::simd::level().as_str())
     }
 }

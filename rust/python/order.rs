@@ -42,11 +42,11 @@ pub(super) fn top_k<'py>(
     let indices = match &scores {
         FloatArray::F32(scores) => {
             let scores = slice("scores", scores)?;
-            run(py, n_threads, |context| order::top_k(context, scores, k, order))?
+            run(py, n_threads, None, |context| order::top_k(context, scores, k, order))?
         }
         FloatArray::F64(scores) => {
             let scores = slice("scores", scores)?;
-            run(py, n_threads, |context| order::top_k(context, scores, k, order))?
+            run(py, n_threads, None, |context| order::top_k(context, scores, k, order))?
         }
     };
     Ok(indices.into_pyarray(py))
@@ -67,11 +67,11 @@ pub(super) fn argsort<'py>(
     let indices = match &scores {
         FloatArray::F32(scores) => {
             let scores = slice("scores", scores)?;
-            run(py, n_threads, |context| order::argsort(context, scores, order))?
+            run(py, n_threads, None, |context| order::argsort(context, scores, order))?
         }
         FloatArray::F64(scores) => {
             let scores = slice("scores", scores)?;
-            run(py, n_threads, |context| order::argsort(context, scores, order))?
+            run(py, n_threads, None, |context| order::argsort(context, scores, order))?
         }
     };
     Ok(indices.into_pyarray(py))
@@ -98,11 +98,11 @@ pub(super) fn prune<'py>(
     let kept = match &margins {
         FloatArray::F32(margins) => {
             let margins = slice("margins", margins)?;
-            run(py, n_threads, |context| order::prune(context, margins, &plan))?
+            run(py, n_threads, None, |context| order::prune(context, margins, &plan))?
         }
         FloatArray::F64(margins) => {
             let margins = slice("margins", margins)?;
-            run(py, n_threads, |context| order::prune(context, margins, &plan))?
+            run(py, n_threads, None, |context| order::prune(context, margins, &plan))?
         }
     };
     Ok(kept.into_pyarray(py))

@@ -78,7 +78,7 @@ fn solve_typed<'py, T: Float + Element>(
     let columns = if psi.ndim() == 1 { 1 } else { psi.shape()[1] };
     let rows = slice("psi_up", psi)?;
     let (lower, upper) = (side("lower", lower)?, side("upper", upper)?);
-    let solution = run(py, rest.n_threads, |context| {
+    let solution = run(py, rest.n_threads, None, |context| {
         let b = match rest.wanted {
             Wanted::Rows32(rows) => column_sums(context, "psi_mk", rows, columns)?,
             Wanted::Rows64(rows) => column_sums(context, "psi_mk", rows, columns)?,

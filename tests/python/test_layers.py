@@ -9,10 +9,10 @@ RUST = Path(__file__).parents[2] / "rust"
 FILES = sorted(path for path in RUST.rglob("*.rs") if path != RUST / "lib.rs")
 
 CAPABILITIES = {folder.name for folder in RUST.iterdir() if folder.is_dir()} - {"python"}
-LAYER = {"error": 0, "float": 0, "par": 1, "simd": 1, "vecmath": 2, "python": 4} | dict.fromkeys(
-    CAPABILITIES, 3
+LAYER = {"error": 0, "float": 0, "shard": 1, "simd": 1, "par": 2, "vecmath": 3, "python": 5} | dict.fromkeys(
+    CAPABILITIES, 4
 )
-REEXPORTED = {"Error": "error", "Result": "error", "Float": "float", "Context": "par"}
+REEXPORTED = {"Error": "error", "Result": "error", "Float": "float", "Context": "par", "Shards": "shard"}
 OWNER = {"rayon": "par", "pulp": "simd", "pyo3": "python", "numpy": "python"}
 
 
