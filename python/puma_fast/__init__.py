@@ -13,6 +13,7 @@ import importlib
 from typing import Any
 
 from puma_fast._core import __version__
+from puma_fast.extras import extra_of, how_to_install
 
 # The type checkers' copy of this table is __init__.pyi.
 _HOME = {
@@ -31,22 +32,14 @@ _HOME = {
     "kmeans": "puma_fast.numeric.kmeans",
     "linear_influence": "puma_fast.score.linear",
     "mark_clusters": "puma_fast.select.clusters",
+    "per_class": "puma_fast.score.groups",
+    "per_group": "puma_fast.score.groups",
     "prune_by_margin": "puma_fast.select.prune",
     "select_scores": "puma_fast.numeric.order",
     "solve_weights": "puma_fast.numeric.reweight",
     "solve_weights_path": "puma_fast.numeric.reweight",
     "top_k": "puma_fast.numeric.order",
     "unfit": "puma_fast.edit.linear",
-}
-
-_EXTRA = {
-    "torch": "torch",
-    "tqdm": "torch",
-    "safetensors": "torch",
-    "matplotlib": "plot",
-    "jinja2": "report",
-    "scipy": "study",
-    "sklearn": "study",
 }
 
 __all__ = ["__version__", *sorted(_HOME)]  # pyright: ignore[reportUnsupportedDunderAll]
@@ -61,11 +54,12 @@ def __getattr__(name: str) -> Any:
         home = importlib.import_module(_HOME[name])
     except ModuleNotFoundError as error:
         package = (error.name or "").partition(".")[0]
-        if package not in _EXTRA:
+        extra = extra_of(package)
+        if extra is None:
             raise
         msg = (
-            f"puma_fast.{name} needs {package}, which is not installed; "
-            f'it comes with: pip install "puma-fast[{_EXTRA[package]}]"'
+            f"puma_fast.{name} needs {package}, which is not installed; it comes with: "
+            f"{how_to_install(extra)}"
         )
         raise ImportError(msg, name=package) from error
     value = getattr(home, name)

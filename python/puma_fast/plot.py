@@ -7,6 +7,7 @@ which any backend saves and a notebook shows.
 from __future__ import annotations
 
 import io
+import textwrap
 from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from numpy.typing import NDArray
 
-    from puma_fast.audit.report import Measurement, RemovalReport
+    from puma_fast.audit.measurement import Measurement
+    from puma_fast.audit.report import RemovalReport
 
 INK, FAINT = "#1f2429", "#80868c"
 """Text and lines; frames. A page replaces INK by its own colour of text, for dark backgrounds."""
@@ -29,6 +31,12 @@ INK, FAINT = "#1f2429", "#80868c"
 # Of the palette of Okabe and Ito, told apart by every kind of colour vision and on white and black;
 # each also has a dash of its own.
 BEFORE, AFTER, PLAIN = "#8c8c8c", "#2a7fb8", "#d5650b"
+
+_MOST_CRITERIA = 12
+"""Criteria that a panel has room for; the receipt's table holds them all."""
+
+_NAME_WIDTH = 18
+"""Letters on a line of a criterion's name."""
 
 _DOTS: Any = (0, (1, 1.5))
 
@@ -163,15 +171,19 @@ def _attack(axes: Axes, report: RemovalReport) -> None:
 
 
 def _change(axes: Axes, report: RemovalReport) -> None:
-    """Show the change of the criterion that was predicted beside the one that is measured."""
-    removal = report.removal
-    bars = _models(report)[1:]
-    values: list[float] = []
-    for place, (_, there, colour, _) in enumerate(bars):
-        direction = removal.plain if there is report.plain else removal.direction
-        predicted = removal.eta * direction.slope.by_patch
-        measured = there.criterion - report.before.criterion
-        values += [predicted, measured]
+    """Show the change of the criterion, or of each of several, predicted beside measured."""
+    removal, names = report.removal, report.criterion_name
+    bars: list[tuple[str, float, float, str]] = []
+    several = not isinstance(names, str)
+    shown = range(len(names))[:_MOST_CRITERIA] if several else range(1)
+    for place in shown:
+        for label, there, colour, _ in _models(report)[1:]:
+            direction = removal.plain if there is report.plain else removal.direction
+            predicted = removal.eta * np.atleast_1d(direction.slope.by_patch)[place]
+            measured = np.atleast_1d(there.criterion - report.before.criterion)[place]
+            name = _wrapped(f"{names[place]}, {label}") if several else label.replace(" ", "\n")
+            bars.append((name, float(predicted), float(measured), colour))
+    for place, (_, predicted, measured, colour) in enumerate(bars):
         axes.barh(place - 0.19, predicted, 0.32, facecolor="none", edgecolor=colour, linewidth=1.5)
         axes.barh(place + 0.19, measured, 0.32, color=colour, edgecolor=colour, linewidth=1.5)
         for offset, name, value in ((-0.19, "predicted", predicted), (0.19, "measured", measured)):
@@ -182,41 +194,74 @@ def _change(axes: Axes, report: RemovalReport) -> None:
                 textcoords="offset points",
                 ha="left" if value >= 0 else "right",
                 va="center",
-                fontsize=9.0,
+                fontsize=6.0 if several else 9.0,
             )
     axes.axvline(0.0, color=FAINT, linewidth=0.8)
-    low, high = min([0.0, *values]), max([0.0, *values])
+    values = [0.0, *(value for _, *pair, _ in bars for value in pair)]
+    low, high = min(values), max(values)
     # Room for the words beside the longest bars.
     room = 0.55 * ((high - low) or 1.0)
     axes.set(
         title="What it costs",
-        xlabel=f"change of the {report.criterion_name}",
+        xlabel="change of each criterion" if several else f"change of the {names}",
         xlim=(low - room * (low < 0), high + room * (high > 0 or low == 0)),
         yticks=range(len(bars)),
-        yticklabels=[label.replace(" ", "\n") for label, *_ in bars],
+        yticklabels=[name for name, *_ in bars],
     )
     axes.set_ylim(len(bars) - 0.4, -0.6)
     axes.xaxis.set_major_locator(MaxNLocator(5))
-    axes.tick_params(axis="y", length=0)
+    axes.tick_params(axis="y", length=0, labelsize=7.0 if several else 10.0)
 
 
 def _make_up(axes: Axes, report: RemovalReport) -> None:
     """Show how the weighted influences of the others add up to what the marked samples did."""
-    removal = report.removal
+    if np.ndim(report.removal.b):
+        _make_up_each(axes, report)
+    else:
+        _make_up_one(axes, report)
+
+
+def _make_up_each(axes: Axes, report: RemovalReport) -> None:
+    """Show b of every criterion beside the sum of the others' weighted influences on it."""
+    removal, names = report.removal, report.criterion_name
+    marked, others = np.atleast_1d(removal.b), removal.weights @ removal.psi_up
+    places = np.arange(len(marked))[:_MOST_CRITERIA]
+    axes.barh(places - 0.19, marked[places], 0.32, color=INK, label="b, what the marked ones did")
+    axes.barh(places + 0.19, others[places], 0.32, color=AFTER, label="sum of λψ over the others")
+    axes.axvline(0.0, color=FAINT, linewidth=0.8)
+    axes.set(
+        title="How the others make up for them",
+        xlabel="per unit of η",
+        yticks=places,
+        yticklabels=[_wrapped(names[place]) for place in places],
+    )
+    axes.set_ylim(len(places) - 0.4, -0.6)
+    axes.tick_params(axis="y", length=0, labelsize=7.0)
+    axes.legend(loc="lower right", fontsize=7.0)
+
+
+def _wrapped(name: str) -> str:
+    """Break a name into lines that leave the panel its room."""
+    return textwrap.fill(name, _NAME_WIDTH)
+
+
+def _make_up_one(axes: Axes, report: RemovalReport) -> None:
+    """Show the running sum of the weighted influences, largest share first."""
+    removal, b = report.removal, float(report.removal.b)
     parts: NDArray[np.float64] = removal.weights * removal.psi_up
     parts = parts[np.argsort(-np.abs(parts), kind="stable")][: np.count_nonzero(removal.weights)]
     sums = np.concatenate([[0.0], np.cumsum(parts)])
-    axes.axhline(removal.b, color=INK, linewidth=1.5, linestyle=_DOTS)
+    axes.axhline(b, color=INK, linewidth=1.5, linestyle=_DOTS)
     axes.fill_between(np.arange(len(sums)), sums, color=AFTER, alpha=0.15, linewidth=0)
     axes.plot(np.arange(len(sums)), sums, color=AFTER)
     axes.annotate(
-        f"b = {removal.b:.3g}, what the marked ones did",
-        (0.985, removal.b),
+        f"b = {b:.3g}, what the marked ones did",
+        (0.985, b),
         xycoords=("axes fraction", "data"),
-        xytext=(0, 5 if removal.b > 0 else -5),
+        xytext=(0, 5 if b > 0 else -5),
         textcoords="offset points",
         ha="right",
-        va="bottom" if removal.b > 0 else "top",
+        va="bottom" if b > 0 else "top",
         fontsize=9.0,
     )
     axes.annotate(
@@ -235,6 +280,6 @@ def _make_up(axes: Axes, report: RemovalReport) -> None:
         xlim=(0, len(parts)),
     )
     axes.margins(y=0.0)
-    low, high = min(0.0, sums.min(), removal.b), max(0.0, sums.max(), removal.b)
+    low, high = min(0.0, sums.min(), b), max(0.0, sums.max(), b)
     axes.set_ylim(low * 1.15, high * 1.15)
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))

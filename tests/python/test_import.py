@@ -6,12 +6,14 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 
 import puma_fast
 from puma_fast import _core
+from puma_fast.extras import EXTRAS
 
 PUBLIC = sorted(puma_fast._HOME)
 STUB = ast.parse(Path(puma_fast.__file__).with_suffix(".pyi").read_text())
@@ -42,7 +44,17 @@ def test_the_suite_runs_on_the_release_build():
 
 def test_import_loads_none_of_the_extras():
     loaded = python("import sys, puma_fast; print(*{name.partition('.')[0] for name in sys.modules})").split()
-    assert not set(loaded) & {"torch", *puma_fast._EXTRA}
+    assert not set(loaded) & {module for modules in EXTRAS.values() for module in modules}
+
+
+def test_pip_brings_what_an_extra_needs():
+    pyproject = Path(__file__).parents[2] / "pyproject.toml"
+    declared = tomllib.loads(pyproject.read_text())["project"]["optional-dependencies"]
+    for extra, modules in EXTRAS.items():
+        packages = {
+            re.match(r"[\w-]+", each)[0].replace("scikit-learn", "sklearn") for each in declared[extra]
+        }
+        assert packages == set(modules)
 
 
 @pytest.mark.parametrize("name", PUBLIC)

@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 import warnings
-from importlib.util import find_spec
 from typing import TYPE_CHECKING
+
+from puma_fast.extras import missing
 
 if TYPE_CHECKING:
     from puma_fast.audit.report import RemovalReport
 
-_NEEDED = ("jinja2", "matplotlib")
-
 
 def possible() -> bool:
     """Tell whether the page can be made; warn with what to install where it cannot."""
-    missing = [name for name in _NEEDED if find_spec(name) is None]
-    if missing:
-        warnings.warn(
-            f"no HTML page is written, only report.json: {' and '.join(missing)} not installed; "
-            'pip install "puma-fast[report]"',
-            stacklevel=3,
-        )
-    return not missing
+    absent = missing("report")
+    if absent is not None:
+        warnings.warn(f"no HTML page is written, only report.json: {absent}", stacklevel=3)
+    return absent is None
 
 
 def render(report: RemovalReport) -> str:
@@ -51,7 +46,12 @@ def render(report: RemovalReport) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"signed": lambda value: f"{value:+.3g}", "short": _short}
+    environment.filters |= {
+        "signed": lambda value: f"{value:+.3g}",
+        "short": _short,
+        # What belongs to the criterion is a list where there are several.
+        "each": lambda value: value if isinstance(value, list) else [value],
+    }
     template = environment.get_template("report.html")
     # The figure's own texts were escaped where it was drawn.
     return template.render(numbers=report.numbers(), table=str(report), figure=Markup(drawn))

@@ -5,14 +5,9 @@ from __future__ import annotations
 import argparse
 import math
 import os
-from importlib.util import find_spec
 from pathlib import Path
 
-_NEEDED = {
-    "torch": ("torch", "tqdm", "safetensors"),
-    "study": ("sklearn",),
-    "plot": ("matplotlib",),
-}
+from puma_fast.extras import missing
 
 _PICTURES = (".png", ".svg", ".pdf")
 
@@ -24,10 +19,9 @@ class UsageError(Exception):
 def installed(*extras: str) -> None:
     """Refuse where a package of one of the extras is missing."""
     for extra in extras:
-        missing = [package for package in _NEEDED[extra] if find_spec(package) is None]
-        if missing:
-            msg = f'{" and ".join(missing)} not installed; pip install "puma-fast[{extra}]"'
-            raise UsageError(msg)
+        absent = missing(extra)
+        if absent is not None:
+            raise UsageError(absent)
 
 
 def folder(path: Path) -> Path:
@@ -106,12 +100,18 @@ def positive(text: str) -> int:
     return _integer(text, least=1)
 
 
+def number(text: str) -> float:
+    """Read a finite number."""
+    value = _float(text)
+    if not math.isfinite(value):
+        msg = f"{text!r} is not a finite number"
+        raise argparse.ArgumentTypeError(msg)
+    return value
+
+
 def amount(text: str) -> float:
     """Read a finite number of at least 0."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
+    value = _float(text)
     if not 0 <= value < math.inf:
         msg = f"{text!r} is not a finite number of at least 0"
         raise argparse.ArgumentTypeError(msg)
@@ -121,6 +121,13 @@ def amount(text: str) -> float:
 def amount_or_auto(text: str) -> float | str:
     """Read a finite number of at least 0, or the word auto."""
     return text if text == "auto" else amount(text)
+
+
+def _float(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
 
 
 def _integer(text: str, *, least: int) -> int:

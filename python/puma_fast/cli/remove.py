@@ -89,6 +89,18 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
         "--l1", type=checks.amount, default=0.0, help="price of the sum of magnitudes, absolute (default: 0)"
     )
     weights.add_argument("--l2", type=checks.amount, help="price of the sum of squares, absolute")
+    weights.add_argument(
+        "--lower", type=checks.number, metavar="W", help="least weight; -1 takes a sample out (default: none)"
+    )
+    weights.add_argument(
+        "--upper", type=checks.number, metavar="W", help="greatest weight; 1 counts one twice (default: none)"
+    )
+    weights.add_argument(
+        "--scores",
+        type=Path,
+        metavar="FILE",
+        help="influences computed elsewhere, .npy of one row for each sample; positive where a sample helps",
+    )
     solve = parser.add_argument_group("computation")
     solve.add_argument("--curvature", choices=("ggn", "hessian"), default="ggn", help="(default: ggn)")
     solve.add_argument("--solver", choices=("cg", "exact"), default="cg", help="(default: cg)")
@@ -115,6 +127,9 @@ def run(options: argparse.Namespace) -> None:
     if options.checkpoint is not None and not options.checkpoint.is_file():
         msg = f"--checkpoint {options.checkpoint}: there is no such file"
         raise checks.UsageError(msg)
+    if options.scores is not None and not options.scores.is_file():
+        msg = f"--scores {options.scores}: there is no such file"
+        raise checks.UsageError(msg)
     out = checks.folder(options.out)
     if options.checkpoint is not None and (out / PATCHED).resolve() == options.checkpoint.resolve():
         msg = f"--out {options.out}: the patched weights would overwrite --checkpoint; choose another folder"
@@ -125,9 +140,9 @@ def run(options: argparse.Namespace) -> None:
 
     from puma_fast.atomic import replacing
     from puma_fast.audit import page
-    from puma_fast.cli.checkpoint import load_checkpoint
     from puma_fast.cli.results import save_report
     from puma_fast.puma import Puma
+    from puma_fast.score.checkpoint import load_checkpoint
 
     page.possible()
     device = checks.device(options.device)
@@ -136,7 +151,7 @@ def run(options: argparse.Namespace) -> None:
         msg = f"--model {options.model} gives {type(model).__name__}, not a torch.nn.Module"
         raise checks.UsageError(msg)
     if options.checkpoint is not None:
-        load_checkpoint(model, options.checkpoint)
+        load_checkpoint(model, options.checkpoint, name="--checkpoint")
     data = named("--data", options.data)
     loss = named("--loss", options.loss, call=False) if ":" in options.loss else options.loss
     holdout = None if options.holdout is None else named("--holdout", options.holdout)
@@ -167,6 +182,9 @@ def run(options: argparse.Namespace) -> None:
         up=options.up,
         l1=options.l1,
         l2=options.l2,
+        lower=options.lower,
+        upper=options.upper,
+        scores=options.scores,
         seed=options.seed,
     )
     print(removal.report, end="\n\n")

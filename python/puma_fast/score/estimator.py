@@ -119,7 +119,7 @@ class Fitted:
     def split(self, theta: Floats) -> tuple[Floats, Floats]:
         """Split θ into coefficients, shape (k, d), and intercepts, shape (k,), for rows as they are."""
         d = self.objective.X.shape[1]
-        return theta[:, :d], theta[:, d:].sum(1) - theta[:, :d] @ self.objective.centre
+        return theta[:, :d], theta[:, d:].sum(1) - theta[:, :d] @ self.objective.center
 
     def warn_if_far(self, slope: Slope) -> None:
         """Warn where ∇J at the estimator is of the size of its terms."""
@@ -188,17 +188,17 @@ def read(estimator: Any, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | 
 
     # A penalised intercept would pay for the shift.
     free = intercept and not penalty[:, d:].any()
-    centre = features.mean(0, dtype=np.float64) if free else np.zeros(d)
+    center = features.mean(0, dtype=np.float64) if free else np.zeros(d)
     theta = np.zeros((k, d + intercept))
     theta[:, :d] = coefficients
     if intercept:
-        theta[:, d] = np.asarray(estimator.intercept_) + coefficients @ centre
+        theta[:, d] = np.asarray(estimator.intercept_) + coefficients @ center
     class_weight = getattr(estimator, "class_weight", None)
     counts = None
     if isinstance(class_weight, str):
         counts = weights if kind == "LogisticRegression" and _balances_by_weight() else np.ones(n)
     return Fitted(
-        LinearObjective(features, _target(encoded, loss, k), loss, penalty, intercept, centre, n),
+        LinearObjective(features, _target(encoded, loss, k), loss, penalty, intercept, center, n),
         theta,
         weights,
         labels,

@@ -143,7 +143,7 @@ class Slope:
 
 
 @dataclass(frozen=True, eq=False)
-class Curvature:
+class DenseCurvature:
     """∇²J at one θ, as the systems that do not tie each other's outputs.
 
     Attributes
@@ -208,7 +208,7 @@ class LinearObjective:
         γ, one for each coefficient; the intercept, where there is one, is the last column.
     intercept : bool
         Whether p = d + 1.
-    centre : ndarray of shape (d,)
+    center : ndarray of shape (d,)
         Subtracted from the rows. With a free intercept that changes θ and not the model, and spares the
         curvature a condition number that grows with the square of the means.
     n : int
@@ -220,7 +220,7 @@ class LinearObjective:
     loss: Loss
     penalty: Floats
     intercept: bool
-    centre: Floats
+    center: Floats
     n: int
 
     def outputs(self, theta: Floats) -> Floats:
@@ -243,7 +243,7 @@ class LinearObjective:
             scale / self.n + float(np.linalg.norm(shrunk)),
         )
 
-    def curvature(self, theta: Floats, weights: Floats) -> Curvature:
+    def curvature(self, theta: Floats, weights: Floats) -> DenseCurvature:
         """Compute ∇²J in one pass."""
         k, p = theta.shape
         # Where the outputs are not coupled, one matrix serves all of them but for their penalties.
@@ -260,9 +260,9 @@ class LinearObjective:
             self._pin(matrix)
         flat = matrix.reshape(m * p, m * p)
         if self.loss.coupled:
-            return Curvature([(np.arange(k), flat + np.diag(self.penalty.ravel()))], coupled=True)
+            return DenseCurvature([(np.arange(k), flat + np.diag(self.penalty.ravel()))], coupled=True)
         kinds, of = np.unique(self.penalty, axis=0, return_inverse=True)
-        return Curvature(
+        return DenseCurvature(
             [(np.flatnonzero(of.ravel() == i), flat + np.diag(kind)) for i, kind in enumerate(kinds)],
             coupled=False,
         )
@@ -292,7 +292,7 @@ class LinearObjective:
         for start in range(0, n, size):
             where = slice(start, min(start + size, n))
             rows = np.ones((where.stop - start, p))
-            np.subtract(self.X[where], self.centre, out=rows[:, :d])
+            np.subtract(self.X[where], self.center, out=rows[:, :d])
             yield where, rows
 
 

@@ -134,8 +134,13 @@ def test_eta_is_chosen_by_measuring(convex):
         ({"eta": float("nan")}, "eta must be a finite number"),
         ({"eta": "auto"}, "eta='auto' and max_change go together"),
         ({"max_change": 0.1}, "eta='auto' and max_change go together"),
-        ({"eta": "auto", "max_change": 0.0}, "max_change must be a positive change"),
-        ({"l1": 0.1, "up": None}, "l1=0.1 and l2=None price weights, of which up=None has none"),
+        ({"eta": "auto", "max_change": 0.0}, "max_change must be a finite number above 0"),
+        ({"eta": "auto", "max_change": "a"}, "max_change must be a finite number above 0.*got 'a'"),
+        ({"eta": "a"}, "eta must be a finite number.*got 'a'"),
+        ({"l1": 0.1, "up": None}, "l1=0.1 of weights, of which up=None has none"),
+        ({"l2": 0.1, "upper": 1, "up": None}, "l2=0.1 and upper=1 of weights, of which up=None has none"),
+        ({"lower": [0.0, 1.0]}, "lower must be a number or have one value for each of the 195 rows"),
+        ({"lower": 1.0, "upper": 0.5}, "lower"),
         ({"l1": -1.0}, "l1"),
         ({"l2": float("nan")}, "l2"),
     ],
@@ -167,3 +172,51 @@ def test_the_report_tells_what_was_done(convex):
     text = str(report)
     for word in ("criterion", "accuracy", "membership", "damping", "predicted by the patch"):
         assert word in text
+
+
+def test_times_are_those_of_the_call(convex):
+    """What an earlier call had solved is named as kept and takes none of this one's time."""
+    puma = puma_of(convex)
+    first = puma.remove(MARKED).seconds
+    assert {"damping", "criterion gradient", "criterion solve", "scores", "marked solve"} <= set(first)
+    assert not any(name.endswith("(kept)") for name in first)
+    again = puma.remove([7]).seconds
+    assert {"damping (kept)", "criterion gradient (kept)", "criterion solve (kept)", "scores (kept)"} <= set(
+        again
+    )
+    assert not {"damping", "criterion solve", "scores"} & set(again)
+    assert {"marked solve", "reweighting"} <= set(again)
+    assert "criterion solve (kept)," in str(puma.remove([8]).report)
+    # A removal's own times do not grow with what is asked later.
+    assert "measurement" not in first
+
+
+def test_what_was_asked_for_stays_in_the_settings(convex):
+    removal = puma_of(convex).remove(MARKED, eta="auto", max_change=0.01, lower=-1, upper=[0.5] * 195)
+    assert removal.settings["max_change"] == 0.01
+    assert (removal.settings["lower"], removal.settings["upper"]) == (-1.0, "0.5 to 0.5, one for each sample")
+    assert removal.at(0.1).settings["max_change"] is None
+
+
+def test_a_patch_beyond_the_numbers_range_is_told(convex):
+    puma = pf.Puma(
+        convex.model().float(), (convex.X.float(), convex.y), holdout=(convex.X_out.float(), convex.y_out)
+    )
+    far = puma.remove(MARKED).at(1e40)
+    with pytest.raises(
+        ValueError, match=r"eta=1e\+40 .* takes the parameters out of the range of their type"
+    ):
+        _ = far.model
+    with pytest.raises(ValueError, match="losses of the patched model are not finite: the patch is too long"):
+        _ = far.report
+
+
+def test_the_model_is_made_on_first_use_from_the_model_as_it_is(convex):
+    model = convex.model()
+    early, late = (pf.Puma(model, convex.data, holdout=convex.holdout).remove([each]) for each in (3, 4))
+    made = early.model
+    with torch.no_grad():
+        model.bias += 1
+    assert early.model is made
+    with pytest.raises(RuntimeError, match="trained or changed since this removal"):
+        _ = late.model

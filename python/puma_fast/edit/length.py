@@ -1,0 +1,59 @@
+"""How long a patch may be: η as it is given, or the largest one that keeps a bound, by measuring."""
+
+from __future__ import annotations
+
+from numbers import Real
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_LEAST_ETA = 1e-12
+"""Where the search for η by a bound gives up and says 0: no length worth the name keeps the bound."""
+
+
+def checked_eta(eta: float) -> float:
+    """Refuse an η that is not a finite number of at least nought."""
+    if not (isinstance(eta, Real) and 0 <= eta < float("inf")):
+        msg = (
+            "eta must be a finite number, at least 0 (1/n is one deletion), or 'auto' with max_change, "
+            f"got {eta!r}"
+        )
+        raise ValueError(msg)
+    return float(eta)
+
+
+def starting_eta(eta: float | Literal["auto"] | None, max_change: float | None, n: int) -> float:
+    """Give η as asked for, 1/n by default and as the start of a search."""
+    if (isinstance(eta, str) and eta == "auto") != (max_change is not None):
+        msg = f"eta='auto' and max_change go together, got eta={eta!r} and max_change={max_change!r}"
+        raise ValueError(msg)
+    if max_change is not None:
+        if not (isinstance(max_change, Real) and 0 < max_change < float("inf")):
+            msg = (
+                "max_change must be a finite number above 0, the largest change of the criterion allowed, "
+                f"got {max_change!r}"
+            )
+            raise ValueError(msg)
+        return 1 / n
+    return 1 / n if eta is None else checked_eta(eta)  # type: ignore[arg-type]
+
+
+def longest(holds: Callable[[float], bool], start: float) -> float:
+    """Find the largest η ≤ 1, to 5 %, up to which a bound is seen to hold.
+
+    η grows from `start` by doubling and is then bisected: every length up to the one returned that was
+    tried kept the bound (δ of Eq. 2), the next ones tried did not.
+    """
+    low, high = 0.0, min(start, 1.0)
+    while holds(high):
+        if high == 1.0:
+            return 1.0
+        low, high = high, min(2 * high, 1.0)
+    # Where not even one deletion is within the bound, the way leads down.
+    while low == 0.0 and high > _LEAST_ETA:
+        low, high = (high / 2, high) if holds(high / 2) else (0.0, high / 2)
+    while low > 0.0 and high > 1.05 * low:
+        middle = (low * high) ** 0.5
+        low, high = (middle, high) if holds(middle) else (low, middle)
+    return low

@@ -1,0 +1,240 @@
+"""Scores in a file: killed, the same call ends with the same bits; of anything else, refused."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.utils.data import Dataset
+
+import puma_fast as pf
+from convex import problem
+from puma_fast.score.passes import Passes
+
+
+@pytest.fixture(scope="module")
+def convex():
+    return problem(n=64)
+
+
+def puma_of(convex, model=None, data=None, **arguments):
+    settings = {"holdout": convex.holdout, "weight_decay": convex.decay, "damping": 0.01, "batch_size": 4}
+    return pf.Puma(model or convex.model(), data or convex.data, **(settings | arguments))
+
+
+SLOW = """
+import sys, time, torch
+torch.set_num_threads(1)
+sys.path.insert(0, {tests!r})
+import puma_fast as pf
+from convex import problem
+from puma_fast.score import store
+from puma_fast.score.passes import Passes
+
+store._SECONDS_BETWEEN_MARKS = 0.0
+quick = Passes.derivatives
+
+def slow(*arguments):
+    for step in quick(*arguments):
+        yield step
+        time.sleep(0.05)
+
+Passes.derivatives = slow
+convex = problem(n=64)
+puma = pf.Puma(
+    convex.model(), convex.data, holdout=convex.holdout, weight_decay=convex.decay, damping=0.01, batch_size=4
+)
+print("ready", flush=True)
+puma.influence(out={out!r}, criterion={criterion})
+"""
+
+CRITERIA = {
+    "one": "None",
+    "several": "pf.per_class(convex.holdout)",
+}
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_a_killed_call_is_taken_up_and_ends_with_the_same_bits(convex, tmp_path, several):
+    criterion = pf.per_class(convex.holdout) if several else None
+    expected = np.array(puma_of(convex).influence(out=tmp_path / "whole.npy", criterion=criterion))
+    out, done = tmp_path / "scores.npy", tmp_path / "scores.done.npy"
+    code = SLOW.format(
+        tests=str(Path(__file__).parents[1]),
+        out=str(out),
+        criterion=CRITERIA["several" if several else "one"],
+    )
+    # One of them twice, so that what was taken up is itself taken up.
+    for least in (3,) if several else (1, 6):
+        child = subprocess.Popen([sys.executable, "-c", code], env=os.environ, stdout=subprocess.DEVNULL)
+        try:
+            end = time.monotonic() + 100
+            while not (done.exists() and np.load(done).sum() >= 4 * least):
+                assert time.monotonic() < end
+                assert child.poll() is None
+                time.sleep(0.01)
+        finally:
+            child.send_signal(signal.SIGKILL)
+            child.wait()
+    half = np.load(done)
+    assert 0 < half.sum() < 64
+    assert np.isfinite(np.load(out)[half]).all()
+
+    read = []
+    whole = Passes.derivatives
+
+    def watched(self, directions, positions=None):
+        read.append(positions)
+        yield from whole(self, directions, positions)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Passes, "derivatives", watched)
+        scores = puma_of(convex).influence(out=out, criterion=criterion)
+    np.testing.assert_array_equal(np.concatenate(read), np.flatnonzero(~half))
+    np.testing.assert_array_equal(scores, expected)
+    np.testing.assert_allclose(scores, puma_of(convex).influence(criterion=criterion), rtol=1e-6, atol=1e-9)
+    assert {path.name for path in tmp_path.glob("scores.*")} == {
+        "scores.npy",
+        "scores.done.npy",
+        "scores.json",
+    }
+
+
+def test_an_error_in_the_middle_leaves_what_can_be_taken_up(convex, tmp_path, monkeypatch):
+    out = tmp_path / "scores.npy"
+    whole = Passes.derivatives
+
+    def failing(self, directions, positions=None):
+        for count, step in enumerate(whole(self, directions, positions)):
+            if count == 5:
+                raise KeyboardInterrupt
+            yield step
+
+    monkeypatch.setattr("puma_fast.score.store._SECONDS_BETWEEN_MARKS", 0.0)
+    with monkeypatch.context() as patch:
+        patch.setattr(Passes, "derivatives", failing)
+        with pytest.raises(KeyboardInterrupt):
+            puma_of(convex).influence(out=out)
+    assert np.load(tmp_path / "scores.done.npy").sum() == 20
+    scores = puma_of(convex).influence(out=out)
+    np.testing.assert_allclose(scores, puma_of(convex).influence(), rtol=1e-9)
+
+
+def test_a_finished_file_is_read_not_made_again(convex, tmp_path, monkeypatch):
+    out = tmp_path / "scores.npy"
+    first = np.array(puma_of(convex).influence(out=out))
+    monkeypatch.setattr(Passes, "derivatives", lambda *_: pytest.fail("computed again"))
+    again = puma_of(convex, batch_size=64).influence(out=str(out))
+    np.testing.assert_array_equal(again, first)
+    assert isinstance(again, np.memmap)
+    assert not again.flags.writeable
+
+
+def other_labels(convex):
+    y = convex.y.clone()
+    y[17] = (y[17] + 1) % 3
+    return convex.X, y
+
+
+def scaled(convex):
+    model = convex.model()
+    with torch.no_grad():
+        model.bias += 1e-6
+    return model
+
+
+@pytest.mark.parametrize(
+    ("change", "call", "says"),
+    [
+        (lambda c: {"model": scaled(c)}, {}, "another model"),
+        (lambda c: {"data": other_labels(c)}, {}, "other data"),
+        (lambda c: {"data": (c.X[:63], c.y[:63])}, {}, "other data"),
+        (lambda c: {"ids": range(1, 65)}, {}, "samples of other names"),
+        (lambda c: {"holdout": (c.X_out[1:], c.y_out[1:])}, {}, "another criterion"),
+        (lambda c: {}, {"criterion": lambda model: model.weight.sum()}, "another criterion"),
+        (lambda c: {}, {"criterion": [lambda model: model.weight.sum()] * 2}, "another criterion"),
+        (
+            lambda c: {"loss": lambda f, y: 2 * nn.functional.cross_entropy(f, y, reduction="none")},
+            {},
+            "another (loss|criterion)",
+        ),
+        (lambda c: {"weight_decay": 0.5}, {}, "weight_decay was 0.02, and is 0.5"),
+        (lambda c: {"damping": 0.02}, {}, "damping was 0.01, and is 0.02"),
+        (lambda c: {"curvature": "hessian"}, {}, "curvature was 'ggn', and is 'hessian'"),
+        (lambda c: {"params": "weight"}, {}, "another|parameter_names was"),
+    ],
+)
+def test_a_file_of_something_else_is_refused_by_name(convex, tmp_path, change, call, says):
+    out = tmp_path / "scores.npy"
+    puma_of(convex).influence(out=out)
+    before = out.read_bytes()
+    puma = puma_of(convex, **change(convex))
+    with pytest.raises(ValueError, match=rf"scores.npy holds scores of .*({says})"):
+        puma.influence(out=out, **call)
+    assert out.read_bytes() == before
+    if not call:
+        with pytest.raises(ValueError, match=says):
+            puma.remove([3], scores=out)
+
+
+def test_a_file_of_the_users_own_is_never_overwritten(convex, tmp_path):
+    out = tmp_path / "scores.npy"
+    np.save(out, np.arange(3))
+    with pytest.raises(ValueError, match="was not begun here; name another one, or delete it"):
+        puma_of(convex).influence(out=out)
+    assert np.load(out).tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize("name", ["scores.txt", "nowhere/scores.npy"])
+def test_out_is_a_file_in_a_folder(convex, tmp_path, name):
+    with pytest.raises(ValueError, match=r"must be a \.npy file in a folder that exists"):
+        puma_of(convex).influence(out=tmp_path / name)
+
+
+class Items(Dataset):
+    def __init__(self, convex):
+        self.convex = convex
+
+    def __len__(self):
+        return len(self.convex.X)
+
+    def __getitem__(self, position):
+        return {"x": self.convex.X[position], "y": self.convex.y[position]}
+
+
+def test_batches_and_kinds_of_data_do_not_matter(convex, tmp_path):
+    """A mapping read item by item hashes as one read in other batches does."""
+    options = {"forward": lambda model, batch: model(batch["x"]), "holdout": Items(convex)}
+    facts = []
+    for batch_size in (1, 7, 64):
+        out = tmp_path / f"{batch_size}.npy"
+        puma_of(convex, data=Items(convex), batch_size=batch_size, **options).influence(out=out)
+        facts.append(json.loads(out.with_suffix(".json").read_text())["data"])
+    assert len(set(facts)) == 1
+
+
+def test_a_stored_file_is_handed_in(convex, tmp_path):
+    out = tmp_path / "scores.npy"
+    puma = puma_of(convex)
+    puma.influence(out=out)
+    ours, theirs = puma.remove([3, 4]), puma_of(convex).remove([3, 4], scores=out)
+    np.testing.assert_allclose(theirs.weights, ours.weights, rtol=1e-7)
+    done = np.load(tmp_path / "scores.done.npy")
+    done[5:] = False
+    np.save(tmp_path / "scores.done.npy", done)
+    with pytest.raises(ValueError, match="lacks 59 of 64 samples; finish it with influence"):
+        puma.remove([3, 4], scores=str(out))
+    with pytest.raises(ValueError, match="there is no such file"):
+        puma.remove([3, 4], scores=tmp_path / "none.npy")
+    (tmp_path / "text.npy").write_text("no numbers")
+    with pytest.raises(ValueError, match=r"cannot be read as a \.npy file"):
+        puma.remove([3, 4], scores=tmp_path / "text.npy")
