@@ -83,7 +83,7 @@ def test_chosen_parameters_give_the_block_of_the_whole():
 
 def test_an_unknown_kind_and_a_whole_objective_are_refused():
     model, X, y = case("cross_entropy", bias=True)
-    with pytest.raises(ValueError, match=r"curvature must be one of ggn, hessian, got 'kfac'"):
+    with pytest.raises(ValueError, match=r"curvature must be one of ggn, hessian, fisher, got 'kfac'"):
         Curvature(Objective(model), Samples((X, y)), "kfac")
     whole = Objective(model, objective=lambda model, batch: model(batch[0]).square().sum(1))
     with pytest.raises(ValueError, match=r"pass curvature='hessian'"):

@@ -54,8 +54,8 @@ def test_the_true_residual_is_reported_where_products_are_noisy():
 
 def test_the_budget_is_kept_and_said():
     A = symmetric(np.geomspace(1e-6, 1.0, 60))
-    solve = ConjugateGradient(1e-12, max_iterations=10).solve(Matrix(A), RHS)
-    assert solve.status == "max_iterations"
+    solve = ConjugateGradient(1e-12, max_iter=10).solve(Matrix(A), RHS)
+    assert solve.status == "max_iter"
     assert solve.iterations <= 11
     assert solve.residual == pytest.approx(float((RHS - A @ solve.x).norm() / RHS.norm()), rel=1e-6)
 
