@@ -20,8 +20,9 @@ MEMORY = 2**30
 """Bytes of directions kept for the next solve by default: every direction of 500 products at 130,000
 parameters, the 60 best at a million."""
 
-_DEPENDENT = 1e-8
-"""Directions of a block that stand out from the others by less than this part of their length are dropped."""
+_DEPENDENT = 1e-5
+"""What a block's columns have apart from each other is dropped below this part of what they have in common:
+rounding puts so much between equal columns once their residuals have fallen by ten digits."""
 
 
 class ConjugateGradient:
@@ -204,8 +205,6 @@ class _Smoothed:
 
 def _independent(block: Tensor) -> Tensor:
     """Give an orthonormal basis of the columns of (p, m), without directions that rounding made."""
-    overlaps = block.T @ block
-    weights, rotation = torch.linalg.eigh(overlaps)
-    kept = weights > _DEPENDENT**2 * weights[-1].clamp_min(torch.finfo(block.dtype).tiny)
-    basis: Tensor = block @ (rotation[:, kept] / weights[kept].sqrt())
-    return basis
+    basis, lengths, _ = torch.linalg.svd(block, full_matrices=False)
+    independent: Tensor = basis[:, lengths > _DEPENDENT * lengths[0]]
+    return independent

@@ -37,7 +37,7 @@ class Lanczos:
     """
 
     def __init__(self, tol: float, rank: int = 100, *, seed: int = 0) -> None:
-        checked_limits(tol, rank)
+        checked_limits(tol, rank, name="rank")
         self.tol = tol
         self.rank = rank
         self.seed = seed

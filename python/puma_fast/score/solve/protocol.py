@@ -67,11 +67,11 @@ def relative_residual(residual: Tensor, rhs: Tensor) -> float:
     return float((norms / scales.where(scales > 0, norms.new_ones(()))).max())
 
 
-def checked_limits(tol: float, max_iter: int) -> None:
-    """Refuse a tolerance or a budget that no solve can keep."""
+def checked_limits(tol: float, count: int, *, name: str = "max_iter") -> None:
+    """Refuse a tolerance, or a count called `name`, that no solve can keep."""
     if not 0 < tol < 1:
         msg = f"tol must lie between 0 and 1, got {tol}"
         raise ValueError(msg)
-    if max_iter < 1:
-        msg = f"max_iter must be at least 1, got {max_iter}"
+    if count < 1:
+        msg = f"{name} must be at least 1, got {count}"
         raise ValueError(msg)
