@@ -164,9 +164,9 @@ def dattri_cg(counted, rhs, budget):
 PEERS = {
     "curvlinops CG": ("curvlinops", curvlinops_cg),
     "curvlinops Neumann series (LiSSA)": ("curvlinops", curvlinops_neumann),
-    "pyDVL CG": ("pydvl", pydvl_cg),
-    "pyDVL Arnoldi": ("pydvl", pydvl_arnoldi),
-    "dattri CG": ("dattri", dattri_cg),
+    "pyDVL CG": ("pydvl.influence.torch.operator", pydvl_cg),
+    "pyDVL Arnoldi": ("pydvl.influence.torch.operator", pydvl_arnoldi),
+    "dattri CG": ("dattri.func.hessian", dattri_cg),
 }
 
 
@@ -226,8 +226,8 @@ def main() -> None:
     for name, (package, peer) in PEERS.items():
         try:
             importlib.import_module(package)
-        except ImportError:
-            print(f"| {name} | skipped: not installed | | | |", flush=True)
+        except ImportError as error:
+            print(f"| {name} | skipped: {error.name} is not installed | | | |", flush=True)
             continue
         counts = [needed(peer, dense, largest, rhs) for rhs in sides]
         print(f"| {name} | {' | '.join(map(shown, [*counts, sum(counts)]))} |", flush=True)

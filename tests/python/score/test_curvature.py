@@ -13,9 +13,10 @@ from torch.nn import functional
 
 from puma_fast.data import Samples
 from puma_fast.score.curvature import Curvature
+from puma_fast.score.damping import Damping
 from puma_fast.score.influence import Influence
 from puma_fast.score.objective import Objective
-from puma_fast.score.solve import ConjugateGradient, Exact, Lissa, Nystrom
+from puma_fast.score.solve import ConjugateGradient, Exact, Lissa, Nystrom, krylov_space
 
 LOSSES = ["cross_entropy", "mse_loss", "binary_cross_entropy_with_logits"]
 
@@ -103,7 +104,7 @@ SOLVERS = {
     "cg": lambda: ConjugateGradient(1e-12),
     "jacobi": lambda: ConjugateGradient(1e-12, preconditioner="jacobi"),
     "nystrom": lambda: ConjugateGradient(1e-12, preconditioner=Nystrom(8)),
-    "lissa": lambda: Lissa(1e-10, 10_000),
+    "lissa": lambda: Lissa(1e-5),
     "exact": Exact,
 }
 
@@ -116,14 +117,13 @@ def test_every_solver_inverts_the_dense_matrix_whatever_the_batches(solver, kind
     """One random right-hand side and a block of two, at batch sizes 1, 7 (a short last batch) and n."""
     model, X, y = case("cross_entropy", bias=bias)
     matrix = dense(kind, "cross_entropy", model, X, y, decay)
-    damping = 0.05 * float(torch.linalg.eigvalsh(matrix)[-1]) - min(
-        0.0, float(torch.linalg.eigvalsh(matrix)[0])
-    )
+    lowest, highest = torch.linalg.eigvalsh(matrix)[[0, -1]].tolist()
+    damping = 0.2 * highest - min(0.0, lowest)
     matrix += damping * torch.eye(len(matrix), dtype=torch.float64)
     rhs = torch.randn(len(matrix), 3, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
     expected = torch.linalg.solve(matrix, rhs)
     objective = Objective(model, "cross_entropy", weight_decay=decay)
-    for batch_size in (1, 7, 23) if solver in ("cg", "exact") else (7,):
+    for batch_size in {"cg": (1, 7, 23), "lissa": (23,)}.get(solver, (7, 23)):
         curvature = Curvature(objective, Samples((X, y), batch_size=batch_size), kind, damping)
         made = SOLVERS[solver]()
         for columns in (0, slice(1, 3)):
@@ -132,19 +132,18 @@ def test_every_solver_inverts_the_dense_matrix_whatever_the_batches(solver, kind
             assert solve.status == "solved", str(solve)
             assert solve.iterations == curvature.products - before
             error = (solve.x - expected[:, columns]).norm() / expected[:, columns].norm()
-            assert float(error) < 1e-7
+            assert float(error) < (1e-4 if solver == "lissa" else 1e-9)
 
 
 def test_float32_products_are_added_up_in_float64():
-    """4000 samples, one a batch: a float32 sum of as many products would err ten times as much."""
+    """The product is the mean of the single samples' float32 products, to float64 rounding."""
     torch.manual_seed(0)
-    model = nn.Linear(3, 2)
-    X, y = torch.randn(4000, 3) + 3, torch.randint(0, 2, (4000,))
+    objective = Objective(nn.Linear(3, 2))
+    X, y = torch.randn(30, 3) + 3, torch.randint(0, 2, (30,))
     v = torch.randn(8, dtype=torch.float64)
-    single = Curvature(Objective(model), Samples((X, y), batch_size=1)) @ v
-    double = Curvature(Objective(model.double()), Samples((X.double(), y))) @ v
-    assert single.dtype == torch.float64
-    assert float((single - double).norm() / double.norm()) < 3e-8
+    apart = [Curvature(objective, Samples((X[i : i + 1], y[i : i + 1]))) @ v for i in range(30)]
+    together = Curvature(objective, Samples((X, y), batch_size=1)) @ v
+    torch.testing.assert_close(together, torch.stack(apart).mean(0), rtol=1e-12, atol=1e-13)
 
 
 def test_parameters_that_are_not_chosen_get_no_gradient_work():
@@ -228,8 +227,11 @@ def test_automatic_damping_makes_an_indefinite_hessian_positive_and_says_why(ind
 
 def test_a_first_solve_raises_a_damping_that_was_too_little_and_a_later_one_refuses(indefinite, monkeypatch):
     objective, samples, matrix = indefinite
-    # Two products see next to nothing of the negative end.
-    monkeypatch.setattr("puma_fast.score.damping._STEPS", 1)
+
+    def too_little(curvature):
+        return Damping(1e-6, "too little"), krylov_space(curvature, 2, device=torch.device("cpu"))
+
+    monkeypatch.setattr("puma_fast.score.influence.choose_damping", too_little)
     influence = Influence(objective, samples, curvature="hessian")
     before = influence.damping.value
     rhs = torch.ones(len(matrix), dtype=torch.float64)
