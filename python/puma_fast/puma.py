@@ -74,10 +74,13 @@ class Puma:
         ``curvature="hessian"``.
     params : str or sequence of str, optional
         Patterns (``"head.*"``) of the parameters to edit; by default all with `requires_grad`.
-    curvature : {"ggn", "hessian"}, default "ggn"
-        Generalised Gauss-Newton matrix or exact Hessian of J.
-    solver : {"cg", "exact"} or Solver, default "cg"
-        How H⁻¹ is applied; "exact" forms H, for small models.
+    curvature : {"ggn", "hessian", "fisher"}, default "ggn"
+        Generalised Gauss-Newton matrix, exact Hessian or empirical Fisher matrix of J; the last is no
+        approximation of the others far from the optimum of a well-specified model.
+    solver : {"cg", "nystrom", "lanczos", "lissa", "exact"} or Solver, default "cg"
+        How H⁻¹ is applied: conjugate gradients, which recycle what they learn from one solve to the next;
+        the same preconditioned; low rank; the Neumann series; or H formed, for small models. Classes with
+        options of their own are in `puma_fast.score.solve`.
     damping : float or "auto", default "auto"
         Added to the curvature's diagonal; "auto" is 1e-3 of its largest eigenvalue.
     batch_size : int, optional
@@ -90,8 +93,8 @@ class Puma:
         Names of the samples, used for `remove` in the place of positions.
     tol : float, optional
         Relative residual of curvature solves; by default 1e-10, or 1e-5 for float32 models.
-    max_iterations : int, default 1000
-        Curvature products per solve, at most.
+    max_iter : int, default 1000
+        Curvature products per right-hand side, at most.
     n_threads : int, optional
         Threads of the numeric core; by default all.
 
@@ -136,7 +139,7 @@ class Puma:
         progress: bool | None = None,
         ids: ArrayLike | None = None,
         tol: float | None = None,
-        max_iterations: int = 1000,
+        max_iter: int = 1000,
         n_threads: int | None = None,
     ) -> None:
         self._objective = Objective(
@@ -159,7 +162,7 @@ class Puma:
             solver=solver,
             damping=damping,
             tol=tol,
-            max_iterations=max_iterations,
+            max_iter=max_iter,
         )
         self._n_threads = n_threads
         self._asked = AskedCriteria(self._read)

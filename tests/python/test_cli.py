@@ -259,7 +259,7 @@ def test_eta_by_a_bound(here, tmp_path):
 def test_every_further_option_reaches_the_work(here, tmp_path):
     more = ["--params", "head.*", "--curvature", "hessian", "--solver", "exact", "--damping", "2.5"]
     more += ["--batch-size", "7", "--seed", "3", "--threads", "1", "--l2", "0.25", "--tol", "1e-6"]
-    ran = remove(here, tmp_path, *more, "--max-iterations", "50")
+    ran = remove(here, tmp_path, *more, "--max-iter", "50")
     assert ran.returncode == 0, ran.stderr
     stored = json.loads((tmp_path / "report.json").read_text())
     settings = stored["settings"]

@@ -102,14 +102,16 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
         help="influences computed elsewhere, .npy of one row for each sample; positive where a sample helps",
     )
     solve = parser.add_argument_group("computation")
-    solve.add_argument("--curvature", choices=("ggn", "hessian"), default="ggn", help="(default: ggn)")
-    solve.add_argument("--solver", choices=("cg", "exact"), default="cg", help="(default: cg)")
+    kinds = ("ggn", "hessian", "fisher")
+    solve.add_argument("--curvature", choices=kinds, default="ggn", help="(default: ggn)")
+    solvers = ("cg", "nystrom", "lanczos", "lissa", "exact")
+    solve.add_argument("--solver", choices=solvers, default="cg", help="(default: cg)")
     solve.add_argument(
         "--damping", type=checks.amount_or_auto, default="auto", metavar="D", help="(default: auto)"
     )
     solve.add_argument("--tol", type=float, help="relative residual of the solves")
     solve.add_argument(
-        "--max-iterations", type=checks.positive, default=1000, metavar="N", help="per solve (default: 1000)"
+        "--max-iter", type=checks.positive, default=1000, metavar="N", help="per solve (default: 1000)"
     )
     solve.add_argument("--batch-size", type=checks.positive, metavar="B", help="samples at a time")
     solve.add_argument("--threads", type=checks.positive, metavar="N", help="of the reweighting")
@@ -168,7 +170,7 @@ def run(options: argparse.Namespace) -> None:
             damping=options.damping,
             batch_size=options.batch_size,
             tol=options.tol,
-            max_iterations=options.max_iterations,
+            max_iter=options.max_iter,
             n_threads=options.threads,
         )
     # On the first samples the user's model and loss may raise anything; notes say what they were given.

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass, field
-from numbers import Real
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -17,8 +16,10 @@ import torch
 
 from puma_fast.score.criteria import KEPT_CRITERIA
 from puma_fast.score.curvature import Curvature, Kind
+from puma_fast.score.damping import Damping as Damping
+from puma_fast.score.damping import checked_damping, choose_damping
 from puma_fast.score.passes import Passes
-from puma_fast.score.solve import ConjugateGradient, Exact, Solve, Solver, extreme_eigenvalues
+from puma_fast.score.solve import ConjugateGradient, Solve, Solver, solver_named
 from puma_fast.stages import Stages
 
 if TYPE_CHECKING:
@@ -31,29 +32,8 @@ if TYPE_CHECKING:
     from puma_fast.score.criteria import Criterion
     from puma_fast.score.objective import Objective
 
-RELATIVE_DAMPING = 1e-3
-"""Automatic damping as a part of the largest eigenvalue: the condition number is at most its inverse."""
-
 TOLERANCE_FLOAT64, TOLERANCE_FLOAT32 = 1e-10, 1e-5
 """Relative residual of the solves by default, by the type of the edited parameters."""
-
-SOLVERS = ("cg", "exact")
-
-
-@dataclass(frozen=True)
-class Damping:
-    """What was added to the curvature's diagonal, and why.
-
-    Attributes
-    ----------
-    value : float
-        The damping.
-    reason : str
-        ``"given"``, or how it was chosen.
-    """
-
-    value: float
-    reason: str
 
 
 @dataclass
@@ -73,6 +53,7 @@ class _Kept:
     curvature: Curvature
     damping: Damping
     about: dict[int, _About] = field(default_factory=dict)
+    solved: bool = False
     scores: dict[int, NDArray[np.float64]] = field(default_factory=dict)
 
 
@@ -85,16 +66,16 @@ class Influence:
         Model and loss.
     samples : Samples
         The n training samples.
-    curvature : {"ggn", "hessian"}
+    curvature : {"ggn", "hessian", "fisher"}
         The matrix H, see `Curvature`.
-    solver : {"cg", "exact"} or Solver
-        How H⁻¹ is applied.
+    solver : {"cg", "nystrom", "lanczos", "lissa", "exact"} or Solver
+        How H⁻¹ is applied, see `solver_named`.
     damping : float or "auto"
         Added to H. "auto": 1e-3 of the largest eigenvalue by Lanczos; with an indefinite Hessian also
-        1.1 times the magnitude of the smallest.
+        1.1 times the magnitude of the smallest, and more where a first solve shows that to be too little.
     tol : float, optional
         Relative residual of the solves; by default 1e-10 in float64 and 1e-5 where the model is float32.
-    max_iterations : int
+    max_iter : int
         Curvature products per solve, at most.
     """
 
@@ -107,28 +88,25 @@ class Influence:
         solver: str | Solver = "cg",
         damping: float | Literal["auto"] = "auto",
         tol: float | None = None,
-        max_iterations: int = 1000,
+        max_iter: int = 1000,
     ) -> None:
         self._asked: dict[str, Any] = {
             "curvature": curvature,
             "solver": solver,
             "damping": damping,
             "tol": tol,
-            "max_iterations": max_iterations,
+            "max_iter": max_iter,
         }
-        self.max_products = max_iterations
-        if damping != "auto" and not (isinstance(damping, Real) and 0 <= damping < float("inf")):
-            msg = f"damping must be 'auto' or a finite number, at least 0, got {damping!r}"
-            raise ValueError(msg)
+        self.max_products = max_iter
         self.objective = objective
         self.samples = samples
         self.passes = Passes(objective, samples)
         self.stages = Stages()
         self._undamped = Curvature(objective, samples, curvature)
-        self._damping: float | Literal["auto"] = damping
+        self._damping = checked_damping(damping)
         if tol is None:
             tol = TOLERANCE_FLOAT64 if objective.layout.is_double else TOLERANCE_FLOAT32
-        self._solver = _solver(solver, tol, max_iterations)
+        self._solver = solver_named(solver, tol, max_iter)
         self._kept: _Kept | None = None
 
     @property
@@ -157,27 +135,37 @@ class Influence:
         return self._current().damping
 
     def inverse(self, rhs: Tensor, *, stage: str) -> Solve:
-        """Solve H·x = rhs for a float64 vector (p,).
+        """Solve H·x = rhs for a float64 vector (p,), or for the columns of (p, m).
+
+        Where ``damping="auto"`` left negative curvature it is raised, as long as nothing was solved under
+        it: scores and patches of one model must be of one H.
 
         Raises
         ------
         ValueError
             H is not positive definite.
         """
-        curvature = self._current().curvature
-        with self.samples.bar(stage, unit="product") as curvature.bar:
-            solve = self._solver.solve(curvature, rhs)
-        if solve.status == "negative_curvature":
-            lowest = min(solve.smallest_ritz, 0.0)
-            msg = (
-                f"damping={curvature.damping:.3g} leaves the {curvature.kind} curvature with an eigenvalue "
-                f"of {solve.smallest_ritz:.3g} or less, so it cannot be inverted; pass damping='auto', "
-                f"or more than {curvature.damping - 2 * lowest:.3g}"
-            )
-            raise ValueError(msg)
+        while True:
+            kept = self._current()
+            with self.samples.bar(stage, unit="product") as kept.curvature.bar:
+                solve = self._solver.solve(kept.curvature, rhs)
+            if solve.status != "negative_curvature":
+                break
+            raised = kept.damping.raised(min(solve.smallest_ritz, 0.0))
+            if self._damping != "auto" or kept.solved:
+                msg = (
+                    f"damping={kept.damping.value:.3g} leaves the {kept.curvature.kind} curvature with an "
+                    f"eigenvalue of {solve.smallest_ritz:.3g} or less, so it cannot be inverted; pass "
+                    f"damping='auto', or more than {raised.value:.3g}"
+                )
+                raise ValueError(msg)
+            self._kept = self._damped(kept.version, raised)
+            # Gradients know nothing of damping, and nothing has been solved yet.
+            self._kept.about = kept.about
+        kept.solved = True
         if solve.status != "solved":
             warnings.warn(
-                f"the {stage} ended as {solve}; raise damping, tol or max_iterations "
+                f"the {stage} ended as {solve}; raise damping, tol or max_iter, or take solver='cg', "
                 "if the report's two predictions differ",
                 stacklevel=2,
             )
@@ -273,49 +261,23 @@ class Influence:
         version = self.objective.version
         if self._kept is None or self._kept.version != version:
             self._kept = None
-            with self.stages("damping"):
-                damping = self._choose_damping()
+            if self._damping != "auto":
+                self._kept = self._damped(version, Damping(self._damping, "given"))
+                return self._kept
             undamped = self._undamped
-            damped = Curvature(self.objective, self.samples, undamped.kind, damping.value)
-            self._kept = _Kept(version, damped, damping)
+            with self.stages("damping"), self.samples.bar("damping", unit="product") as undamped.bar:
+                damping, space = choose_damping(undamped)
+            self._kept = self._damped(version, damping)
+            if isinstance(self._solver, ConjugateGradient):
+                self._solver.learn(self._kept.curvature, space.basis.T, space.images(damping.value))
         else:
             self.stages.kept("damping")
         return self._kept
 
-    def _choose_damping(self) -> Damping:
-        if self._damping != "auto":
-            return Damping(float(self._damping), "given")
-        with self.samples.bar("damping", unit="product") as self._undamped.bar:
-            smallest, largest = extreme_eigenvalues(self._undamped, device=self.objective.device)
-        if largest <= 0.0:
-            msg = (
-                f"curvature={self._undamped.kind!r} is nought in every direction: the loss is linear in what "
-                "it is given (log-probabilities with nll_loss, say). Let the model return logits and use "
-                "cross_entropy, or pass curvature='hessian', or a damping"
-            )
-            raise ValueError(msg)
-        reason = f"{RELATIVE_DAMPING:g} of the largest eigenvalue {largest:.3g} (Lanczos)"
-        value = RELATIVE_DAMPING * largest
-        # Rounding alone puts the smallest Ritz value of a singular matrix a little below nought.
-        if smallest < -1e-6 * largest:
-            value -= 1.1 * smallest
-            reason += f" and 1.1 of the smallest, {smallest:.3g}"
-        return Damping(value, reason)
-
-
-def _solver(solver: str | Solver, tol: float, max_iterations: int) -> Solver:
-    if not isinstance(solver, str):
-        return solver
-    if not 0 < tol < 1:
-        msg = f"tol must lie between 0 and 1, got {tol}"
-        raise ValueError(msg)
-    if max_iterations < 1:
-        msg = f"max_iterations must be at least 1, got {max_iterations}"
-        raise ValueError(msg)
-    if solver not in SOLVERS:
-        msg = f"solver must be one of {', '.join(SOLVERS)}, or have solve(operator, rhs), got {solver!r}"
-        raise ValueError(msg)
-    return ConjugateGradient(tol, max_iterations) if solver == "cg" else Exact()
+    def _damped(self, version: object, damping: Damping) -> _Kept:
+        """Begin anew with a damping."""
+        curvature = Curvature(self.objective, self.samples, self._undamped.kind, damping.value)
+        return _Kept(version, curvature, damping)
 
 
 def _named(stage: str, criterion: Criterion, criteria: Sequence[Criterion]) -> str:

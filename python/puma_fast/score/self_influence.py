@@ -72,7 +72,7 @@ def _root(influence: Influence, start: Tensor) -> Tensor:
     if residual > _ROOT_TOLERANCE:
         warnings.warn(
             f"a probe stopped at residual {residual:.1e} after {influence.max_products} products; raise "
-            "damping or max_iterations",
+            "damping or max_iter",
             stacklevel=2,
         )
     return root
