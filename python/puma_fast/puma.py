@@ -7,7 +7,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from puma_fast.audit.report import removal_report
-from puma_fast.data import Samples
 from puma_fast.edit.removal import Removal, remove
 from puma_fast.score.criteria import Criterion, Function, MeanLoss
 from puma_fast.score.influence import KEPT_CRITERIA, Influence
@@ -38,7 +37,8 @@ class Puma:
     Parameters
     ----------
     model : nn.Module
-        The trained model, float32 or float64. It is evaluated in eval mode.
+        The trained model, evaluated in eval mode. Half precision is computed in a float32 copy, and the
+        patched model rounded back once.
     data : tuple or mapping of tensors, Dataset or DataLoader
         The n training samples. Of a DataLoader the dataset, `collate_fn`, batch size and workers are
         taken and read in order. Random transforms and one-shot iterators are refused.
@@ -137,7 +137,7 @@ class Puma:
             weight_decay=weight_decay,
             device=device,
         )
-        self._read = partial(Samples, batch_size=batch_size, device=self._objective.device, progress=progress)
+        self._read = partial(self._objective.read, batch_size=batch_size, progress=progress)
         self._data = self._read(data, ids=ids)
         self._holdout = None if holdout is None else self._read(holdout, name="holdout")
         self._influence = Influence(
@@ -151,9 +151,7 @@ class Puma:
         )
         self._n_threads = n_threads
         self._criteria: dict[int, tuple[Any, Criterion]] = {}
-        with self._objective.untouched():
-            for samples in filter(None, (self._data, self._holdout)):
-                self._objective.preflight(samples.first(2), min(2, samples.n))
+        self._influence.preflight()
         self._criterion = self._default_criterion() if criterion is None else self._as_criterion(criterion)
 
     @property

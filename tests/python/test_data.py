@@ -89,7 +89,6 @@ KINDS = {
     "subset": lambda: Subset(Items(), range(N)),
     "loader": lambda: DataLoader(Items(), batch_size=4, shuffle=True),
     "loader, last dropped": lambda: DataLoader(Items(), batch_size=4, drop_last=True),
-    "loader with replacement": lambda: DataLoader(Items(), sampler=RandomSampler(Items(), replacement=True)),
     "loader with workers": lambda: DataLoader(Items(), batch_size=4, shuffle=True, num_workers=2),
 }
 
@@ -352,7 +351,7 @@ def test_nan_items_are_not_taken_for_random_ones():
         (
             DataLoader(Items(), sampler=SubsetRandomSampler([1, 2])),
             ValueError,
-            "holdout is a DataLoader that draws from a part of its dataset; pass .*Subset",
+            "holdout is a DataLoader that draws by a SubsetRandomSampler, .*pass the dataset itself.*Subset",
         ),
     ],
 )

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import warnings
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
+
+from puma_fast.warning import warn
 
 if TYPE_CHECKING:
     from puma_fast.audit.report import RemovalReport
@@ -16,10 +17,9 @@ def possible() -> bool:
     """Tell whether the page can be made; warn with what to install where it cannot."""
     missing = [name for name in _NEEDED if find_spec(name) is None]
     if missing:
-        warnings.warn(
+        warn(
             f"no HTML page is written, only report.json: {' and '.join(missing)} not installed; "
-            'pip install "puma-fast[report]"',
-            stacklevel=3,
+            'pip install "puma-fast[report]"'
         )
     return not missing
 

@@ -8,7 +8,6 @@ the marked samples did for the criterion (Eq. 10), so that the criterion is pred
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from numbers import Real
@@ -19,6 +18,7 @@ import torch
 
 from puma_fast.edit.upweighted import choose_up
 from puma_fast.numeric.reweight import solve_weights
+from puma_fast.score.unwrapped import copied
 from puma_fast.stages import Stages
 
 if TYPE_CHECKING:
@@ -141,7 +141,7 @@ class Removal:
     def model(self) -> nn.Module:
         """A patched copy of the model, made on first use, in the mode and on the device of the original."""
         parameters = self.patched(self.direction)
-        model = copy.deepcopy(self._objective.model)
+        model = copied(self._objective.model)
         with torch.no_grad():
             for name, value in model.named_parameters():
                 if name in parameters:
@@ -174,9 +174,9 @@ class Removal:
         """Compute θ + η·direction by parameter name, in float64 and rounded once to the model's types."""
         objective = self._objective
         if objective.version != self._version:
-            msg = "the model was trained or changed since this removal was computed; call remove again"
+            msg = "the model or its data were changed since this removal was computed; call remove again"
             raise RuntimeError(msg)
-        return objective.layout.split(
+        return objective.layout.rounded(
             objective.layout.join(objective.parameters) + self.eta * direction.vector
         )
 

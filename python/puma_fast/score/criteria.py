@@ -6,11 +6,12 @@ held against a measurement.
 
 from __future__ import annotations
 
-import warnings
 from typing import TYPE_CHECKING, Protocol
 
 import torch
 from torch import Tensor, nn
+
+from puma_fast.warning import warn
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -82,11 +83,10 @@ class MeanLoss:
             spread = max(squares - 2 * float(weighted @ mean) + counts * float(mean @ mean), 0.0)
             noise = (spread * pieces / (pieces - 1)) ** 0.5 / n
             if float(mean.norm()) <= noise:
-                warnings.warn(
+                warn(
                     f"the gradient of the {self.name} ({float(mean.norm()):.2e}) is within its own "
                     f"sampling noise ({noise:.2e}): the model has converged on it, so influences are next "
-                    "to nought and reweighting can do nothing. Pass holdout= data as the criterion",
-                    stacklevel=2,
+                    "to nought and reweighting can do nothing. Pass holdout= data as the criterion"
                 )
         return mean
 

@@ -7,7 +7,6 @@ model is trained further.
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass, field
 from numbers import Real
 from typing import TYPE_CHECKING, Any, Literal
@@ -15,9 +14,11 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import torch
 
+from puma_fast.numeric.arrays import as_count
 from puma_fast.score.curvature import Curvature, Kind
 from puma_fast.score.solve import ConjugateGradient, Exact, Solve, Solver, extreme_eigenvalues
 from puma_fast.stages import Stages
+from puma_fast.warning import warn
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -132,6 +133,14 @@ class Influence:
         """The damping in use."""
         return self._current().damping
 
+    def preflight(self) -> None:
+        """Try one curvature product on the first samples, so that what torch cannot do is known now."""
+        objective = self.objective
+        few = Curvature(objective, self.samples.head(2), self._undamped.kind)
+        ones = torch.ones(objective.layout.size, dtype=torch.float64, device=objective.device)
+        with objective.untouched(), objective.explained(self.samples):
+            _ = few @ ones
+
     def inverse(self, rhs: Tensor, *, stage: str) -> Solve:
         """Solve H·x = rhs for a float64 vector (p,).
 
@@ -152,10 +161,9 @@ class Influence:
             )
             raise ValueError(msg)
         if solve.status != "solved":
-            warnings.warn(
+            warn(
                 f"the solve for the {stage} ended as {solve}; raise damping, tol or max_iterations "
-                "if the report's two predictions differ",
-                stacklevel=2,
+                "if the report's two predictions differ"
             )
         return solve
 
@@ -254,13 +262,14 @@ class Influence:
 
 def _solver(solver: str | Solver, tol: float, max_iterations: int) -> Solver:
     if not isinstance(solver, str):
+        if not callable(getattr(solver, "solve", None)):
+            msg = f"solver must be one of {', '.join(SOLVERS)}, or have solve(operator, rhs), got {solver!r}"
+            raise TypeError(msg)
         return solver
-    if not 0 < tol < 1:
-        msg = f"tol must lie between 0 and 1, got {tol}"
+    if not (isinstance(tol, Real) and 0 < tol < 1):
+        msg = f"tol must lie between 0 and 1, got {tol!r}"
         raise ValueError(msg)
-    if max_iterations < 1:
-        msg = f"max_iterations must be at least 1, got {max_iterations}"
-        raise ValueError(msg)
+    max_iterations = as_count("max_iterations", max_iterations, least=1)
     if solver not in SOLVERS:
         msg = f"solver must be one of {', '.join(SOLVERS)}, or have solve(operator, rhs), got {solver!r}"
         raise ValueError(msg)

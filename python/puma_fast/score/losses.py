@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from torch import Tensor, nn
 from torch.nn import functional
@@ -36,8 +36,26 @@ IGNORED = -100
 """Target of a position that carries no loss, torch's own default."""
 
 
-def per_sample(loss: Loss) -> tuple[str, Callable[[Any, Any], Tensor]]:
-    """Turn whatever `loss` is into a function giving (B,), with a name for reports."""
+class PerSample(NamedTuple):
+    """A loss that gives one number per sample.
+
+    Attributes
+    ----------
+    name : str
+        For reports.
+    is_torchs : bool
+        Whether the name is that of a loss of torch, and not a namesake of the user's.
+    function : callable
+        ``function(outputs, targets) -> (B,)``.
+    """
+
+    name: str
+    is_torchs: bool
+    function: Callable[[Any, Any], Tensor]
+
+
+def per_sample(loss: Loss) -> PerSample:
+    """Turn whatever `loss` is into a function giving (B,)."""
     reduce, named = "sum", loss
     if isinstance(loss, str):
         if loss not in LOSSES:
@@ -87,7 +105,7 @@ def per_sample(loss: Loss) -> tuple[str, Callable[[Any, Any], Tensor]]:
         values = values.flatten(1)
         return values.sum(1) if per_token else values.mean(1)
 
-    return name, losses
+    return PerSample(name, torchs, losses)
 
 
 def _misfit(name: str, outputs: tuple[int, ...], targets: tuple[int, ...]) -> str:
