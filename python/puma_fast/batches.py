@@ -26,7 +26,7 @@ _NAMED = (type, types.FunctionType, types.BuiltinFunctionType, types.ModuleType)
 """Leaves that are code: they are the same where they are the same object."""
 
 
-class Incomparable(TypeError):
+class IncomparableError(TypeError):
     """Something whose content cannot be seen."""
 
 
@@ -63,7 +63,7 @@ def equal(one: Any, other: Any) -> bool:
 
     Raises
     ------
-    Incomparable
+    IncomparableError
         There is something that can be neither compared nor taken apart, as pickle takes things apart.
     """
     return _equal(one, other, set())
@@ -115,7 +115,7 @@ def _state(item: Any) -> Any:
         made = item.__reduce_ex__(4)
     except Exception as error:
         msg = f"{type(item).__name__} ({error})"
-        raise Incomparable(msg) from None
+        raise IncomparableError(msg) from None
     if isinstance(made, str):
         return made
     return tuple(part if i < 3 or part is None else list(part) for i, part in enumerate(made))

@@ -27,7 +27,7 @@ from torch.utils.data import (
 )
 from torch.utils.data import default_collate as torch_collate
 
-from puma_fast.batches import Incomparable, equal, map_leaves, map_tensors, moved
+from puma_fast.batches import IncomparableError, equal, map_leaves, map_tensors, moved
 from puma_fast.marks import mark
 from puma_fast.numeric.arrays import as_count
 from puma_fast.numeric.ids import positions
@@ -279,7 +279,7 @@ class Samples:
             once, again = self._read_here(where), self._read_here(where)
             try:
                 same = equal(once, again)
-            except Incomparable as error:
+            except IncomparableError as error:
                 msg = (
                     f"{self.name} gives batches that hold a {error}, so that two readings of them cannot be "
                     "compared, and random transforms would go unseen; give tensors, arrays, dataclasses or "
@@ -336,8 +336,8 @@ def _accepted(name: str, data: Any, *, has_ids: bool) -> Any:
     if isinstance(data, tuple) and any(map(_is_array, data)):
         odd = next(item for item in data if not _is_array(item))
         msg = (
-            f"{name} is a tuple of arrays and a {type(odd).__name__}, which may be columns or one sample each: "
-            f"make every item a tensor or array, or pass list({name}) where each item is a sample"
+            f"{name} is a tuple of arrays and a {type(odd).__name__}, which may be columns or single "
+            f"samples: make every item a tensor or array, or pass list({name})"
         )
         raise TypeError(msg)
     if isinstance(data, list) and data and all(map(_is_array, data)):
@@ -392,8 +392,8 @@ def _refuse_partial(name: str, loader: DataLoader[Any]) -> int | None:
     )
     if not whole:
         msg = (
-            f"{name} is a DataLoader that draws by a {type(sampler).__name__}, which need not give each sample "
-            "of its dataset once; pass the dataset itself, or for a part of it "
+            f"{name} is a DataLoader that draws by a {type(sampler).__name__}, which need not give each "
+            "sample of its dataset once; pass the dataset itself, or for a part of it "
             "torch.utils.data.Subset(dataset, indices), so that positions count what was trained on"
         )
         raise ValueError(msg)

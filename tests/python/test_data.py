@@ -13,7 +13,6 @@ from torch.utils.data import (
     DataLoader,
     Dataset,
     IterableDataset,
-    RandomSampler,
     Subset,
     SubsetRandomSampler,
     TensorDataset,

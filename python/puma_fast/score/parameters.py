@@ -75,9 +75,7 @@ def select_parameters(model: nn.Module, patterns: str | Sequence[str] | None) ->
             raise ValueError(msg)
     for name, value in chosen.items():
         if value.dtype not in (torch.float32, torch.float64, *HALVES):
-            msg = (
-                f"params: {name} is {value.dtype}, which has no derivative; name others by params="
-            )
+            msg = f"params: {name} is {value.dtype}, which has no derivative; name others by params="
             raise ValueError(msg)
     return chosen
 
