@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from puma_fast.audit.report import removal_report
 from puma_fast.edit.removal import Removal, remove
+from puma_fast.from_lightning import lightning_arguments
+from puma_fast.from_trainer import trainer_arguments
 from puma_fast.score.criteria import Criterion, Function, MeanLoss
 from puma_fast.score.influence import KEPT_CRITERIA, Influence
 from puma_fast.score.objective import Objective
@@ -153,6 +155,65 @@ class Puma:
         self._criteria: dict[int, tuple[Any, Criterion]] = {}
         self._influence.preflight()
         self._criterion = self._default_criterion() if criterion is None else self._as_criterion(criterion)
+
+    @classmethod
+    def from_trainer(cls, trainer: Any, **settings: Any) -> Puma:
+        """Make one from a Hugging Face `Trainer`: its model, its train and eval datasets, its collator.
+
+        Parameters
+        ----------
+        trainer : transformers.Trainer
+            Its model may be wrapped by peft: then only the adapter, which was trained, is edited.
+        **settings
+            Other arguments of `Puma`; what is given here goes before what the trainer has. The decoupled
+            weight decay of AdamW is no part of any objective, so `weight_decay` stays 0 unless given.
+
+        Returns
+        -------
+        Puma
+            With the loss of the model's head (sequence or token classification, regression, masked or
+            causal language model), a sum over the tokens of a sample where there are any.
+
+        Raises
+        ------
+        ValueError
+            A head that is not known, or a trainer whose own loss on the first sample is another one (label
+            smoothing, a compute_loss of its own): pass `loss` or `objective`.
+
+        Examples
+        --------
+        >>> puma = pf.Puma.from_trainer(trainer)  # doctest: +SKIP
+        >>> suspects = puma.influence().argsort()[:20]  # doctest: +SKIP
+        """
+        return cls(**trainer_arguments(trainer, **settings))
+
+    @classmethod
+    def from_lightning(cls, module: nn.Module, datamodule: Any, **settings: Any) -> Puma:
+        """Make one from a `LightningModule` and the data module that it was trained on.
+
+        Parameters
+        ----------
+        module : lightning.LightningModule
+            Trained; its `forward` gives the outputs.
+        datamodule : lightning.LightningDataModule
+            Its train dataset is the data, its validation dataset the holdout.
+        **settings
+            Other arguments of `Puma`, `loss` above all: a training step gives one number per batch only.
+
+        Returns
+        -------
+        Puma
+
+        Raises
+        ------
+        ValueError
+            `loss` is not what the training step computes on the first samples.
+
+        Examples
+        --------
+        >>> puma = pf.Puma.from_lightning(module, datamodule, loss="mse_loss")  # doctest: +SKIP
+        """
+        return cls(**lightning_arguments(module, datamodule, **settings))
 
     @property
     def n(self) -> int:

@@ -82,10 +82,14 @@ def per_sample(loss: Loss) -> PerSample:
     torchs = isinstance(loss, str) or str(getattr(named, "__module__", "")).startswith("torch.")
     elementwise = torchs and name.lower().replace("_", "").startswith(_ELEMENTWISE)
 
+    by_class = torchs and name in {"cross_entropy", "nll_loss", "CrossEntropyLoss", "NLLLoss"}
+
     def losses(outputs: Any, targets: Any) -> Tensor:
         shapes = tuple(tuple(each.shape) for each in (outputs, targets) if isinstance(each, Tensor))
         if elementwise and len(set(shapes)) > 1:
             raise ValueError(_misfit(name, *shapes))
+        if by_class and isinstance(outputs, Tensor) and isinstance(targets, Tensor):
+            outputs = _classes_second(outputs, targets)
         values = function(outputs, targets, **switched_off)
         if not isinstance(values, Tensor) or values.ndim == 0:
             msg = (
@@ -106,6 +110,20 @@ def per_sample(loss: Loss) -> PerSample:
         return values.sum(1) if per_token else values.mean(1)
 
     return PerSample(name, torchs, losses)
+
+
+def _classes_second(outputs: Tensor, targets: Tensor) -> Tensor:
+    """Put the classes where torch wants them, (B, C, T), where language models have them last, (B, T, C)."""
+    if outputs.ndim < 3 or targets.ndim != outputs.ndim - 1 or outputs.shape[:-1] != targets.shape:
+        return outputs
+    if (outputs.shape[0], *outputs.shape[2:]) == targets.shape:
+        msg = (
+            f"loss: in outputs of shape {tuple(outputs.shape)} the classes may come second or last; say which, "
+            "by loss=lambda outputs, targets: cross_entropy(outputs.movedim(-1, 1), targets, "
+            "reduction='none') or without the movedim"
+        )
+        raise ValueError(msg)
+    return outputs.movedim(-1, 1)
 
 
 def _misfit(name: str, outputs: tuple[int, ...], targets: tuple[int, ...]) -> str:
