@@ -72,7 +72,7 @@ def head_loss(model: nn.Module) -> Loss:
     ValueError
         A head whose loss is not known here.
     """
-    base = getattr(model, "get_base_model", lambda: model)()
+    base: Any = getattr(model, "get_base_model", lambda: model)()
     name = type(base).__name__
     if name.endswith(("ForCausalLM", "LMHeadModel")):
         return causal_tokens

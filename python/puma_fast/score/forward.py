@@ -14,7 +14,7 @@ from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.func import jvp, vjp
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
@@ -107,6 +107,39 @@ def where_it_fails(model: nn.Module) -> Iterator[Callable[[], str | None]]:
             handle.remove()
 
 
+class _Constant(torch.autograd.Function):
+    """The identity, with nought for its derivative in both modes (`detach` is one in reverse mode alone)."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(x: Tensor) -> Tensor:
+        return x.clone()
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
+        pass
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        return torch.zeros_like(gradient)
+
+    @staticmethod
+    def jvp(ctx: Any, tangent: Tensor) -> Tensor:
+        return torch.zeros_like(tangent)
+
+
+def _fixed_padding(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> Any:
+    """Keep the padding row of an embedding constant in forward mode, too, as torch does in reverse mode.
+
+    Without this the two modes differ wherever a sample is padded, and JᵀSJ is not symmetric.
+    """
+    if not isinstance(module, nn.Embedding) or module.padding_idx is None or not inputs:
+        return None
+    padded = (inputs[0] == module.padding_idx).unsqueeze(-1)
+    return torch.where(padded, _Constant.apply(output), output)
+
+
 @contextmanager
 def differentiable_kernels(model: nn.Module) -> Iterator[None]:
     """Keep torch from its fused kernels that lack a forward-mode derivative (attention, recurrent layers)."""
@@ -118,6 +151,7 @@ def differentiable_kernels(model: nn.Module) -> Iterator[None]:
             for backend in backends:
                 stack.callback(setattr, backend, "enabled", backend.enabled)
                 backend.enabled = False
+        stack.callback(register_module_forward_hook(_fixed_padding).remove)
         stack.callback(torch.backends.mha.set_fastpath_enabled, fast)
         torch.backends.mha.set_fastpath_enabled(False)
         # A layer compiled within the model is run as it was written: a graph cannot be differentiated

@@ -7,7 +7,7 @@ import inspect
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from torch import Tensor, nn
+from torch import Tensor, broadcast_shapes, nn
 from torch.nn import functional
 
 if TYPE_CHECKING:
@@ -100,9 +100,9 @@ def per_sample(loss: Loss) -> PerSample:
         if values.ndim == 1:
             return values
         if isinstance(targets, Tensor):
-            # Of other shapes only losses of class probabilities are in order, which have a dimension less
-            # than their targets; (B, 1) outputs beside (B,) targets have been broadcast to (B, B).
-            if len(shapes) == 2 and values.shape != targets.shape and values.ndim >= targets.ndim:
+            # (B, 1) outputs beside (B,) targets have been broadcast to (B, B); other shapes are a loss
+            # of class probabilities, or of fewer positions than there are targets.
+            if len(shapes) == 2 and values.shape != targets.shape and values.shape == _broadcast(*shapes):
                 raise ValueError(_misfit(name, *shapes))
             if per_token and values.shape == targets.shape and not targets.is_floating_point():
                 values = values.masked_fill(targets == IGNORED, 0.0)
@@ -118,12 +118,19 @@ def _classes_second(outputs: Tensor, targets: Tensor) -> Tensor:
         return outputs
     if (outputs.shape[0], *outputs.shape[2:]) == targets.shape:
         msg = (
-            f"loss: in outputs of shape {tuple(outputs.shape)} the classes may come second or last; say which, "
-            "by loss=lambda outputs, targets: cross_entropy(outputs.movedim(-1, 1), targets, "
+            f"loss: in outputs of shape {tuple(outputs.shape)} the classes may come second or last; say "
+            "which, by loss=lambda outputs, targets: cross_entropy(outputs.movedim(-1, 1), targets, "
             "reduction='none') or without the movedim"
         )
         raise ValueError(msg)
     return outputs.movedim(-1, 1)
+
+
+def _broadcast(outputs: tuple[int, ...], targets: tuple[int, ...]) -> tuple[int, ...] | None:
+    try:
+        return tuple(broadcast_shapes(outputs, targets))  # type: ignore[no-untyped-call]
+    except RuntimeError:
+        return None
 
 
 def _misfit(name: str, outputs: tuple[int, ...], targets: tuple[int, ...]) -> str:
