@@ -27,7 +27,7 @@ pytestmark = [
 ]
 
 N, LENGTH, VOCABULARY = 10, 5, 9
-DAMPING, DECAY = 0.05, 0.01
+DAMPING, DECAY = 1.0, 0.01
 IGNORED = -100
 
 
@@ -131,7 +131,7 @@ def test_scores_curvature_and_removal_are_those_of_the_dense_reference(case, bat
     )
     gradients, curvature = dense(model, data, causal)
     gradient = dense(model, holdout, causal)[0].mean(0)
-    matrix = curvature + (DAMPING + DECAY) * torch.eye(len(curvature))
+    matrix = curvature + (DAMPING + DECAY) * torch.eye(len(curvature), dtype=torch.float64)
     want = gradients @ torch.linalg.solve(matrix, gradient)
     assert float(want.abs().max()) > 1e-3
     np.testing.assert_allclose(puma.influence(), want, rtol=1e-6, atol=1e-8 * float(want.abs().max()))
