@@ -50,7 +50,7 @@ $(VENV)/.demo: $(VENV)/.made pyproject.toml
 	@touch $@
 
 $(VENV)/.test: $(VENV)/.made pyproject.toml
-	$(INSTALL) --extra test
+	$(INSTALL) --extra test --extra test-adapters
 	@touch $@
 
 $(VENV)/.bench: $(VENV)/.made pyproject.toml

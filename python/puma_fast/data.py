@@ -7,21 +7,36 @@ transforms) is refused by name before any long work.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from functools import partial
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, IterableDataset, SubsetRandomSampler
+from torch.utils.data import (
+    BatchSampler,
+    DataLoader,
+    Dataset,
+    DistributedSampler,
+    IterableDataset,
+    RandomSampler,
+    SequentialSampler,
+)
 from torch.utils.data import default_collate as torch_collate
-from tqdm import tqdm
 
+from puma_fast.batches import IncomparableError, equal, map_leaves, map_tensors, moved
+from puma_fast.marks import mark
+from puma_fast.numeric.arrays import as_count
 from puma_fast.numeric.ids import positions
+from puma_fast.progress import bar
+from puma_fast.restored import unchanged_randomness
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
 
     from numpy.typing import ArrayLike, NDArray
 
@@ -75,12 +90,11 @@ class Samples:
         self.device = torch.device(device)
         self._collate: Callable[[list[Any]], Any] = torch_collate
         self._workers: dict[str, Any] = {}
-        self._disable_bar = None if progress is None else not progress
-        if batch_size is not None and batch_size < 1:
-            msg = f"batch_size must be at least 1, got {batch_size}"
-            raise ValueError(msg)
+        self._progress = progress
+        if batch_size is not None:
+            batch_size = as_count("batch_size", batch_size, least=1)
         if isinstance(data, DataLoader):
-            _refuse_partial(name, data)
+            loaders_own = _refuse_partial(name, data)
             self._collate = data.collate_fn
             if data.num_workers:
                 self._workers = {
@@ -88,19 +102,22 @@ class Samples:
                     "worker_init_fn": data.worker_init_fn,
                     "multiprocessing_context": data.multiprocessing_context,
                 }
-            batch_size = batch_size or data.batch_size
+            batch_size = batch_size or loaders_own
             data = data.dataset
         self.batch_size: int = batch_size or BATCH_SIZE
         self._data = _accepted(name, data, has_ids=ids is not None)
         names = None if ids is None else np.asarray(ids)
         self.is_stream = isinstance(self._data, IterableDataset)
-        self.n = names.size if self.is_stream and names is not None else _length(name, self._data)
+        self._columns = _columns(self._data)
+        length = names.size if self.is_stream and names is not None else None
+        self.n = _length(name, self._columns, self._data) if length is None else length
         if self.n == 0:
             msg = f"{name} holds no samples; give at least one"
             raise ValueError(msg)
         self._positions = None if names is None else _positions(names, self.n)
-        if not _is_tensors(self._data):
+        if self._columns is None:
             self._check_repeatable()
+        self._mark = self._marked()
 
     def __len__(self) -> int:
         """Give the number of samples."""
@@ -165,14 +182,14 @@ class Samples:
         size = max(1, min(self.batch_size, -(-len(where) // at_least)))
         chunks = [where[i : i + size] for i in range(0, len(where), size)]
         batches = zip(chunks, self._read(where, chunks), strict=True)
-        with self.bar(description, total=len(chunks), unit="batch") as bar:
+        with self.bar(description, total=len(chunks), unit="batch") as shown:
             for chunk, batch in batches:
-                yield chunk, _to(batch, self.device)
-                bar.update()
+                yield chunk, moved(batch, self.device)
+                shown.update()
 
-    def bar(self, description: str, *, unit: str, total: int | None = None) -> tqdm[Any]:
+    def bar(self, description: str, *, unit: str, total: int | None = None) -> AbstractContextManager[Any]:
         """Make a progress bar that is seen once the work takes over two seconds."""
-        return tqdm(desc=description, total=total, unit=unit, disable=self._disable_bar, delay=2, leave=False)
+        return bar(description, unit=unit, total=total, progress=self._progress)
 
     def scattered(self) -> NDArray[np.int64] | None:
         """Give all positions in one random order, always the same; None for a stream, which has its own."""
@@ -180,7 +197,28 @@ class Samples:
 
     def first(self, count: int) -> Any:
         """Read the first `count` samples as one batch, to look at before long work."""
-        return _to(self._read_here(np.arange(min(count, self.n))), self.device)
+        return moved(self._read_here(np.arange(min(count, self.n))), self.device)
+
+    def head(self, count: int) -> Samples:
+        """Give the first `count` samples as a data set of their own, to try things on before long work."""
+        few = copy.copy(self)
+        few.n = min(count, self.n)
+        if self.is_stream:
+            few._data, few.is_stream = list(islice(self._data, few.n)), False
+        few._workers = {}
+        return few
+
+    def changed(self) -> bool:
+        """Tell whether tensors or arrays given as data were written since the last time this was asked.
+
+        What a Dataset of the user's makes its items of cannot be seen; of a TensorDataset it can.
+        """
+        before, self._mark = self._mark, self._marked()
+        return before != self._mark
+
+    def _marked(self) -> tuple[object, ...]:
+        tensors = getattr(self._data, "tensors", ()) if self._columns is None else self._columns
+        return tuple(mark(each) for each in tensors if isinstance(each, Tensor))
 
     def _read_here(self, where: NDArray[np.int64]) -> Any:
         """Read one batch in this process: workers are slow to start, and are seeded alike every time."""
@@ -192,7 +230,7 @@ class Samples:
         chunks: list[NDArray[np.int64]],
         workers: Mapping[str, Any] | None = None,
     ) -> Iterator[Any]:
-        if _is_tensors(self._data):
+        if self._columns is not None:
             for chunk in chunks:
                 # Consecutive positions are a slice: no copy.
                 run = len(chunk) == chunk[-1] - chunk[0] + 1 and bool((np.diff(chunk) == 1).all())
@@ -244,36 +282,21 @@ class Samples:
         where = np.linspace(0, last, probes).astype(np.int64)
         with unchanged_randomness():
             once, again = self._read_here(where), self._read_here(where)
-        if not _equal(once, again):
+            try:
+                same = equal(once, again)
+            except IncomparableError as error:
+                msg = (
+                    f"{self.name} gives batches that hold a {error}, so that two readings of them cannot be "
+                    "compared, and random transforms would go unseen; give tensors, arrays, dataclasses or "
+                    "objects that can be pickled"
+                )
+                raise TypeError(msg) from None
+        if not same:
             msg = (
                 f"{self.name} reads differently the second time: random transforms or a shuffled order. "
                 "Pass the data without augmentation, so that a score belongs to a sample"
             )
             raise ValueError(msg)
-
-
-class unchanged_randomness:  # noqa: N801 - a context manager reads as a phrase
-    """Restore the random states of torch, NumPy and Python on leaving, also after an exception."""
-
-    def __enter__(self) -> None:
-        """Remember the states."""
-        import random
-
-        # Only where CUDA is in use already: asking for a device's state would start it.
-        started = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
-        devices = list(range(torch.cuda.device_count())) if started else []
-        self._torch = torch.random.fork_rng(devices=devices)
-        self._torch.__enter__()
-        self._numpy = np.random.get_state()  # noqa: NPY002 - the user's data set may draw from it
-        self._python = random.getstate()
-
-    def __exit__(self, *exception: object) -> None:
-        """Put them back."""
-        import random
-
-        random.setstate(self._python)
-        np.random.set_state(self._numpy)  # noqa: NPY002
-        self._torch.__exit__(None, None, None)
 
 
 def _positions(ids: NDArray[Any], n: int) -> dict[Any, int]:
@@ -296,23 +319,38 @@ def _look_up(names: Mapping[Any, int], name: str, data: str, wanted: NDArray[Any
     return np.array([names[each] for each in wanted.tolist()], dtype=np.int64)
 
 
-def _is_tensors(data: Any) -> bool:
-    items = data.values() if isinstance(data, Mapping) else data if isinstance(data, tuple) else ()
-    return bool(items) and all(isinstance(item, Tensor) for item in items)
+def _columns(data: Any) -> list[Any] | None:
+    """Give the arrays of data that comes as columns, nested or not; None where it does not.
+
+    A tuple of mappings or of tuples alone may be one sample each, so it is no columns.
+    """
+    if isinstance(data, tuple) and not any(map(_is_array, data)):
+        return None
+    leaves: list[Any] = []
+    if isinstance(data, (tuple, Mapping)):
+        map_leaves(leaves.append, data, is_leaf=_is_array)
+    return leaves if leaves and all(map(_is_array, leaves)) else None
 
 
 def _accepted(name: str, data: Any, *, has_ids: bool) -> Any:
     """Bring the data to one of three forms (tensors, map-style, iterable), or refuse its kind."""
-    if isinstance(data, tuple) and data and all(map(_is_array, data)):
-        return tuple(torch.as_tensor(item) for item in data)
+    if _columns(data) is not None:
+        # A named tuple stays one, any mapping becomes a dict.
+        plain = dict(data) if isinstance(data, Mapping) else data
+        return map_leaves(torch.as_tensor, plain, is_leaf=_is_array)
+    if isinstance(data, tuple) and any(map(_is_array, data)):
+        odd = next(item for item in data if not _is_array(item))
+        msg = (
+            f"{name} is a tuple of arrays and a {type(odd).__name__}, which may be columns or single "
+            f"samples: make every item a tensor or array, or pass list({name})"
+        )
+        raise TypeError(msg)
     if isinstance(data, list) and data and all(map(_is_array, data)):
         msg = (
             f"{name} is a list of tensors, which may be inputs and targets or one sample each: pass "
             f"tuple({name}) for the one, a Dataset for the other"
         )
         raise TypeError(msg)
-    if isinstance(data, Mapping) and data and all(map(_is_array, data.values())):
-        return {key: torch.as_tensor(item) for key, item in data.items()}
     if isinstance(data, IterableDataset):
         if has_ids:
             return data
@@ -339,59 +377,39 @@ def _is_array(item: Any) -> bool:
     return hasattr(item, "__array__")
 
 
-def _refuse_partial(name: str, loader: DataLoader[Any]) -> None:
-    """Refuse a DataLoader whose dataset is not what it gives, sample by sample."""
-    if loader.batch_sampler is None and not isinstance(loader.dataset, IterableDataset):
+def _refuse_partial(name: str, loader: DataLoader[Any]) -> int | None:
+    """Refuse a DataLoader that does not give each sample of its dataset once; give its batch size."""
+    if isinstance(loader.dataset, IterableDataset):
+        return loader.batch_size
+    if loader.batch_sampler is None:
         msg = (
             f"{name} is a DataLoader with batch_size=None, whose items are batches already; "
             "pass a Dataset of single samples, or tensors"
         )
         raise ValueError(msg)
-    draws_a_part = isinstance(loader.sampler, SubsetRandomSampler)
-    if draws_a_part:
+    batched = loader.batch_sampler
+    sampler = batched.sampler if isinstance(batched, BatchSampler) else batched
+    n = len(loader.dataset)  # type: ignore[arg-type]
+    whole = (
+        (isinstance(sampler, SequentialSampler) and len(sampler) == n)
+        or (isinstance(sampler, RandomSampler) and not sampler.replacement and len(sampler) == n)
+        or (isinstance(sampler, DistributedSampler) and len(sampler.dataset) == n)  # type: ignore[arg-type]
+    )
+    if not whole:
         msg = (
-            f"{name} is a DataLoader that draws from a part of its dataset; "
-            "pass torch.utils.data.Subset(dataset, indices), so that positions count what was trained on"
+            f"{name} is a DataLoader that draws by a {type(sampler).__name__}, which need not give each "
+            "sample of its dataset once; pass the dataset itself, or for a part of it "
+            "torch.utils.data.Subset(dataset, indices), so that positions count what was trained on"
         )
         raise ValueError(msg)
+    return batched.batch_size if isinstance(batched, BatchSampler) else None
 
 
-def _length(name: str, data: Any) -> int:
-    if not _is_tensors(data):
+def _length(name: str, columns: list[Any] | None, data: Any) -> int:
+    if columns is None:
         return len(data)
-    items = list(data.values()) if isinstance(data, Mapping) else list(data)
-    lengths = [len(item) if item.ndim else 0 for item in items]
+    lengths = [len(item) if item.ndim else 0 for item in columns]
     if len(set(lengths)) > 1:
         msg = f"{name} holds tensors of different lengths {lengths}; each needs one row per sample"
         raise ValueError(msg)
     return lengths[0]
-
-
-def map_tensors(function: Callable[[Tensor], Tensor], batch: Any) -> Any:
-    """Apply `function` to every tensor of a nested batch."""
-    if isinstance(batch, Tensor):
-        return function(batch)
-    if isinstance(batch, Mapping):
-        return {key: map_tensors(function, value) for key, value in batch.items()}
-    if isinstance(batch, tuple) and hasattr(batch, "_fields"):
-        return type(batch)(*(map_tensors(function, value) for value in batch))
-    if isinstance(batch, (tuple, list)):
-        return type(batch)(map_tensors(function, value) for value in batch)
-    return batch
-
-
-def _to(batch: Any, device: torch.device) -> Any:
-    return map_tensors(lambda tensor: tensor.to(device), batch)
-
-
-def _equal(one: Any, other: Any) -> bool:
-    """Tell whether two nested batches hold the same numbers (NaN equals NaN)."""
-    if isinstance(one, Tensor):
-        return (
-            torch.equal(torch.nan_to_num(one), torch.nan_to_num(other)) if one.shape == other.shape else False
-        )
-    if isinstance(one, Mapping):
-        return one.keys() == other.keys() and all(_equal(one[key], other[key]) for key in one)
-    if isinstance(one, (tuple, list)):
-        return len(one) == len(other) and all(map(_equal, one, other))
-    return not isinstance(one, (bool, int, float, str)) or bool(one == other)

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from puma_fast.audit.report import removal_report
-from puma_fast.data import Samples
 from puma_fast.edit.removal import Removal, remove
 from puma_fast.edit.weighing import Weighing
+from puma_fast.from_lightning import lightning_arguments
+from puma_fast.from_trainer import trainer_arguments
 from puma_fast.numeric.arrays import as_count
 from puma_fast.score.average import average_scores
 from puma_fast.score.criteria import AskedCriteria, Criteria, MeanLoss
@@ -49,7 +50,8 @@ class Puma:
     Parameters
     ----------
     model : nn.Module
-        The trained model, float32 or float64. It is evaluated in eval mode.
+        The trained model, evaluated in eval mode. Half precision is computed in a float32 copy, and the
+        patched model rounded back once.
     data : tuple or mapping of tensors, Dataset or DataLoader
         The n training samples. Of a DataLoader the dataset, `collate_fn`, batch size and workers are
         taken and read in order. Random transforms and one-shot iterators are refused.
@@ -152,7 +154,7 @@ class Puma:
             weight_decay=weight_decay,
             device=device,
         )
-        self._read = partial(Samples, batch_size=batch_size, device=self._objective.device, progress=progress)
+        self._read = partial(self._objective.read, batch_size=batch_size, progress=progress)
         self._data = self._read(data, ids=ids)
         self._holdout = None if holdout is None else self._read(holdout, name="holdout")
         self._influence = Influence(
@@ -166,10 +168,67 @@ class Puma:
         )
         self._n_threads = n_threads
         self._asked = AskedCriteria(self._read)
-        with self._objective.untouched():
-            for samples in filter(None, (self._data, self._holdout)):
-                self._objective.preflight(samples.first(2), min(2, samples.n))
+        self._influence.preflight()
         self._criteria = self._default_criterion() if criterion is None else self._asked(criterion)
+
+    @classmethod
+    def from_trainer(cls, trainer: Any, **settings: Any) -> Puma:
+        """Make one from a Hugging Face `Trainer`: its model, its train and eval datasets, its collator.
+
+        Parameters
+        ----------
+        trainer : transformers.Trainer
+            Its model may be wrapped by peft: then only the adapter, which was trained, is edited.
+        **settings
+            Other arguments of `Puma`; what is given here goes before what the trainer has. The decoupled
+            weight decay of AdamW is no part of any objective, so `weight_decay` stays 0 unless given.
+
+        Returns
+        -------
+        Puma
+            With the loss of the model's head (sequence or token classification, regression, masked or
+            causal language model), a sum over the tokens of a sample where there are any.
+
+        Raises
+        ------
+        ValueError
+            A head that is not known, or a trainer whose own loss on the first sample is another one (label
+            smoothing, a compute_loss of its own): pass `loss` or `objective`.
+
+        Examples
+        --------
+        >>> puma = pf.Puma.from_trainer(trainer)  # doctest: +SKIP
+        >>> suspects = puma.influence().argsort()[:20]  # doctest: +SKIP
+        """
+        return cls(**trainer_arguments(trainer, **settings))
+
+    @classmethod
+    def from_lightning(cls, module: nn.Module, datamodule: Any, **settings: Any) -> Puma:
+        """Make one from a `LightningModule` and the data module that it was trained on.
+
+        Parameters
+        ----------
+        module : lightning.LightningModule
+            Trained; its `forward` gives the outputs.
+        datamodule : lightning.LightningDataModule
+            Its train dataset is the data, its validation dataset the holdout.
+        **settings
+            Other arguments of `Puma`, `loss` above all: a training step gives one number per batch only.
+
+        Returns
+        -------
+        Puma
+
+        Raises
+        ------
+        ValueError
+            `loss` is not what the training step computes on the first samples.
+
+        Examples
+        --------
+        >>> puma = pf.Puma.from_lightning(module, datamodule, loss="mse_loss")  # doctest: +SKIP
+        """
+        return cls(**lightning_arguments(module, datamodule, **settings))
 
     @property
     def n(self) -> int:

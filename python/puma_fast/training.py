@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from tqdm import tqdm
+
+from puma_fast.progress import bar
+from puma_fast.restored import in_mode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -96,17 +98,13 @@ def train(
     steps = epochs * -(-samples.n // samples.batch_size)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     order = np.random.default_rng(seed)
-    bar = tqdm(
-        range(epochs),
-        "training",
-        disable=None if progress is None else not progress,
-        delay=2,
-        leave=False,
-        unit="epoch",
-    )
     history: list[float] = []
-    with _own_draws(edited[0].device, seed), _train_mode(model):
-        for epoch in bar:
+    with (
+        _own_draws(edited[0].device, seed),
+        in_mode(model, train=True),
+        bar("training", unit="epoch", total=epochs, progress=progress) as shown,
+    ):
+        for epoch in range(epochs):
             total = 0.0
             for _, batch in samples.batches(order.permutation(samples.n)):
                 losses = objective(model, batch)
@@ -119,6 +117,7 @@ def train(
                 msg = f"lr={lr} is too large: the loss is {total / samples.n} in epoch {epoch + 1}; lower it"
                 raise ValueError(msg)
             history.append(total / samples.n)
+            shown.update()
         optimizer.zero_grad()
     return history
 
@@ -133,14 +132,3 @@ def _own_draws(device: torch.device, seed: int) -> Iterator[None]:
             with torch.cuda.device(device):
                 torch.cuda.manual_seed(seed)
         yield
-
-
-@contextmanager
-def _train_mode(model: nn.Module) -> Iterator[None]:
-    modes = [(module, module.training) for module in model.modules()]
-    try:
-        model.train()
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training

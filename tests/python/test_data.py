@@ -10,13 +10,17 @@ import numpy as np
 import pytest
 import torch
 from torch.utils.data import (
+    BatchSampler,
     DataLoader,
     Dataset,
+    DistributedSampler,
     IterableDataset,
     RandomSampler,
+    SequentialSampler,
     Subset,
     SubsetRandomSampler,
     TensorDataset,
+    WeightedRandomSampler,
 )
 
 import puma_fast as pf
@@ -89,7 +93,6 @@ KINDS = {
     "subset": lambda: Subset(Items(), range(N)),
     "loader": lambda: DataLoader(Items(), batch_size=4, shuffle=True),
     "loader, last dropped": lambda: DataLoader(Items(), batch_size=4, drop_last=True),
-    "loader with replacement": lambda: DataLoader(Items(), sampler=RandomSampler(Items(), replacement=True)),
     "loader with workers": lambda: DataLoader(Items(), batch_size=4, shuffle=True, num_workers=2),
 }
 
@@ -352,7 +355,7 @@ def test_nan_items_are_not_taken_for_random_ones():
         (
             DataLoader(Items(), sampler=SubsetRandomSampler([1, 2])),
             ValueError,
-            "holdout is a DataLoader that draws from a part of its dataset; pass .*Subset",
+            "holdout is a DataLoader that draws by a SubsetRandomSampler, .*pass the dataset itself.*Subset",
         ),
     ],
 )
@@ -374,3 +377,87 @@ def test_a_bar_is_seen_after_two_seconds_and_only_where_it_is_wanted(capsys):
     seen = capsys.readouterr().err
     assert "shown" in seen
     assert "silent" not in seen
+
+
+# What a collate function may make of items, and how a loader may draw them.
+
+
+class Made:
+    def __init__(self, x, y):
+        self.x, self.y = x, y
+
+
+@pytest.mark.parametrize("make", [lambda x, y: (x.numpy(), y.numpy()), Made])
+def test_random_transforms_do_not_hide_in_arrays_or_objects(make):
+    def collate(items):
+        return make(*torch.utils.data.default_collate(items))
+
+    with pytest.raises(ValueError, match="data reads differently the second time"):
+        Samples(DataLoader(Noisy(torch_noise), collate_fn=collate))
+    assert Samples(DataLoader(Items(), collate_fn=collate)).n == N
+
+
+def test_a_batch_that_cannot_be_compared_is_refused_by_name():
+    loader = DataLoader(Items(), collate_fn=lambda items: (torch.stack([x for x, _ in items]), open))
+    assert Samples(loader).n == N
+    loader = DataLoader(Items(), collate_fn=lambda items: (item for item in items))
+    with pytest.raises(
+        TypeError, match=r"data gives batches that hold a generator .*objects that can be pickled"
+    ):
+        Samples(loader)
+
+
+DRAWN = {
+    "list": lambda: DataLoader(Items(), sampler=[3, 1]),
+    "in batches": lambda: DataLoader(
+        Items(), batch_sampler=BatchSampler(SubsetRandomSampler([1, 2]), 2, drop_last=False)
+    ),
+    "some": lambda: DataLoader(Items(), sampler=RandomSampler(Items(), num_samples=5)),
+    "with replacement": lambda: DataLoader(Items(), sampler=RandomSampler(Items(), replacement=True)),
+    "weighted": lambda: DataLoader(Items(), sampler=WeightedRandomSampler([1.0] * N, N)),
+    "of another": lambda: DataLoader(Items(), sampler=SequentialSampler(range(5))),
+    "own batches": lambda: DataLoader(Items(), batch_sampler=[[0, 1], [2, 3]]),
+}
+
+
+@pytest.mark.parametrize("kind", DRAWN)
+def test_a_loader_that_does_not_give_each_sample_once_is_refused(kind):
+    with pytest.raises(ValueError, match=r"data is a DataLoader that draws by .*Subset\(dataset, indices\)"):
+        Samples(DRAWN[kind]())
+
+
+def test_loaders_of_the_whole_set_are_read():
+    whole = BatchSampler(RandomSampler(Items()), 6, drop_last=True)
+    assert Samples(DataLoader(Items(), batch_sampler=whole)).batch_size == 6
+    share = DistributedSampler(Items(), num_replicas=2, rank=1)
+    assert Samples(DataLoader(Items(), sampler=share)).n == N
+
+
+@pytest.mark.parametrize("data", [(X, Y.tolist()), (X, "labels"), (X, None)])
+def test_a_tuple_of_arrays_and_others_is_refused(data):
+    with pytest.raises(TypeError, match=r"data is a tuple of arrays and a .*or pass list\(data\)"):
+        Samples(data)
+
+
+def test_columns_may_be_nested():
+    samples = Samples(({"a": X, "b": (X, Y)}, Y), batch_size=4)
+    batch = samples.first(3)
+    assert samples.n == N
+    assert torch.equal(batch[0]["b"][1], Y[:3])
+    with pytest.raises(ValueError, match=r"different lengths \[23, 5\]"):
+        Samples(({"a": X}, Y[:5]))
+
+
+def test_a_head_is_the_first_samples_alone():
+    for samples in (Samples((X, Y)), Samples(Items()), Samples(Stream(), ids=range(N))):
+        where, x, y = read(samples.head(2))
+        assert where.tolist() == [0, 1]
+        assert torch.equal(x, X[:2])
+        assert torch.equal(y, Y[:2])
+        assert samples.n == N
+
+
+@pytest.mark.parametrize("batch_size", [2.5, "many"])
+def test_the_batch_size_is_a_whole_number(batch_size):
+    with pytest.raises(TypeError, match="batch_size"):
+        Samples((X, Y), batch_size=batch_size)

@@ -284,9 +284,13 @@ def test_a_model_that_is_changed_is_solved_for_again(change):
         torch.testing.assert_close(one, other, rtol=1e-6, atol=1e-7)
     assert early.model is kept
     for outdated in (late, early.at(0.5)):
-        with pytest.raises(RuntimeError, match=r"trained or changed since this removal.*call remove again"):
+        with pytest.raises(
+            RuntimeError, match=r"its data were changed since this removal.*call remove again"
+        ):
             _ = outdated.model
-        with pytest.raises(RuntimeError, match=r"trained or changed since this removal.*call remove again"):
+        with pytest.raises(
+            RuntimeError, match=r"its data were changed since this removal.*call remove again"
+        ):
             _ = outdated.report
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import TYPE_CHECKING
 
 from puma_fast.extras import missing
+from puma_fast.warning import warn
 
 if TYPE_CHECKING:
     from puma_fast.audit.report import RemovalReport
@@ -15,7 +15,7 @@ def possible() -> bool:
     """Tell whether the page can be made; warn with what to install where it cannot."""
     absent = missing("report")
     if absent is not None:
-        warnings.warn(f"no HTML page is written, only report.json: {absent}", stacklevel=3)
+        warn(f"no HTML page is written, only report.json: {absent}")
     return absent is None
 
 

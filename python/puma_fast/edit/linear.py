@@ -8,14 +8,15 @@ of all data is the influence estimate; steps with the curvature of what remains 
 from __future__ import annotations
 
 import copy
-import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 import numpy as np
 
 from puma_fast.numeric.ids import positions
+from puma_fast.progress import bar
 from puma_fast.score.estimator import read
+from puma_fast.warning import warn
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -99,6 +100,7 @@ def unfit(
     sample_weight: ArrayLike | None = ...,
     newton_steps: int | None = ...,
     tol: float = ...,
+    progress: bool | None = ...,
     return_info: Literal[False] = ...,
 ) -> Estimator: ...
 @overload
@@ -111,6 +113,7 @@ def unfit(
     sample_weight: ArrayLike | None = ...,
     newton_steps: int | None = ...,
     tol: float = ...,
+    progress: bool | None = ...,
     return_info: Literal[True],
 ) -> tuple[Estimator, UnfitInfo]: ...
 def unfit(
@@ -122,6 +125,7 @@ def unfit(
     sample_weight: ArrayLike | None = None,
     newton_steps: int | None = None,
     tol: float = 1e-12,
+    progress: bool | None = None,
     return_info: bool = False,
 ) -> Estimator | tuple[Estimator, UnfitInfo]:
     """Make a copy of a linear model as if it had been trained without some of its samples.
@@ -150,6 +154,9 @@ def unfit(
         RidgeClassifier. k: at most k.
     tol : float, default 1e-12
         The relative gradient ‖∇J'‖ / (mean ‖∇L_i‖ + ‖γθ‖) at which Newton's method stops.
+    progress : bool, optional
+        Show a bar of the rows read once it takes over two seconds; by default only on a terminal. It is
+        drawn by tqdm, which comes with the extra `torch`; without it there is none.
     return_info : bool, default False
         Return the diagnostics too.
 
@@ -235,25 +242,27 @@ def unfit(
     kept[removed] = False
     _check_rest(fitted, kept)
 
-    weights, remaining = fitted.weights(), fitted.weights(kept)
-    start = objective.slope(theta, weights)
-    fitted.warn_if_far(start)
-    before = objective.slope(theta, remaining)
-    if newton_steps == 0:
-        taken = 0
-        there = theta - objective.curvature(theta, weights).solve(before.gradient)
-        after = objective.slope(there, remaining)
-        converged = after.relative <= tol
-    else:
-        most = _MOST_STEPS if newton_steps is None else int(newton_steps)
-        there, after, taken, converged = _newton(objective, theta, before, remaining, most, tol)
-        if newton_steps is None and not converged:
-            msg = (
-                f"Newton's method ended at a relative gradient of {after.relative:.2g} after {taken} steps, "
-                f"above tol={tol:.2g}: without a penalty the objective may have no minimum (separable "
-                "classes); fit with a penalty, or give a larger tol"
-            )
-            warnings.warn(msg, RuntimeWarning, stacklevel=2)
+    with bar("unfit", unit="row", progress=progress) as shown:
+        objective = replace(objective, advance=shown.update)
+        weights, remaining = fitted.weights(), fitted.weights(kept)
+        start = objective.slope(theta, weights)
+        fitted.warn_if_far(start)
+        before = objective.slope(theta, remaining)
+        if newton_steps == 0:
+            taken = 0
+            there = theta - objective.curvature(theta, weights).solve(before.gradient)
+            after = objective.slope(there, remaining)
+            converged = after.relative <= tol
+        else:
+            most = _MOST_STEPS if newton_steps is None else int(newton_steps)
+            there, after, taken, converged = _newton(objective, theta, before, remaining, most, tol)
+    if newton_steps is None and not converged:
+        msg = (
+            f"Newton's method ended at a relative gradient of {after.relative:.2g} after {taken} steps, "
+            f"above tol={tol:.2g}: without a penalty the objective may have no minimum (separable "
+            "classes); fit with a penalty, or give a larger tol"
+        )
+        warn(msg, RuntimeWarning)
     result: Estimator = _with(estimator, fitted, there)
     if not return_info:
         return result

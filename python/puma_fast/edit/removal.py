@@ -8,7 +8,6 @@ the marked samples did for the criterion (Eq. 10), so that the criterion is pred
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
@@ -19,6 +18,7 @@ import torch
 from puma_fast.edit.length import checked_eta, longest, starting_eta
 from puma_fast.edit.upweighted import choose_up
 from puma_fast.score.handed_in import compare_roads
+from puma_fast.score.unwrapped import copied
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -156,7 +156,7 @@ class Removal:
                 f"the range of their type; take a shorter patch, such as at({1 / self.n:.3g})"
             )
             raise ValueError(msg)
-        model = copy.deepcopy(self._objective.model)
+        model = copied(self._objective.model)
         with torch.no_grad():
             for name, value in model.named_parameters():
                 if name in parameters:
@@ -189,9 +189,9 @@ class Removal:
         """Compute θ + η·direction by parameter name, in float64 and rounded once to the model's types."""
         objective = self._objective
         if objective.version != self._version:
-            msg = "the model was trained or changed since this removal was computed; call remove again"
+            msg = "the model or its data were changed since this removal was computed; call remove again"
             raise RuntimeError(msg)
-        return objective.layout.split(
+        return objective.layout.rounded(
             objective.layout.join(objective.parameters) + self.eta * direction.vector
         )
 

@@ -69,14 +69,14 @@ def predict(
             if objective.has_outputs:
                 outputs = objective.outputs(parameters, batch)
                 losses = objective.losses_of(outputs, batch)
-                rows.append((losses, *_classified(objective.loss_name, outputs, objective.targets(batch))))
+                rows.append((losses, *_classified(objective, outputs, objective.targets(batch))))
             else:
                 rows.append((objective.losses(parameters, batch), None, None))
     loss, confidence, correct = (_stacked(column) for column in zip(*rows, strict=True))
     return Predictions(loss, confidence, None if correct is None else correct.astype(bool))  # type: ignore[arg-type]
 
 
-def _classified(loss_name: str, outputs: Any, targets: Any) -> tuple[Tensor | None, Tensor | None]:
+def _classified(objective: Objective, outputs: Any, targets: Any) -> tuple[Tensor | None, Tensor | None]:
     if not (isinstance(outputs, Tensor) and isinstance(targets, Tensor)):
         return None, None
     if outputs.ndim == 2 and targets.ndim == 1 and not targets.is_floating_point() and outputs.shape[1] > 1:
@@ -85,9 +85,11 @@ def _classified(loss_name: str, outputs: Any, targets: Any) -> tuple[Tensor | No
             return None, None
         probability = outputs.double().softmax(1).gather(1, labels[:, None])[:, 0]
         return probability, outputs.argmax(1) == labels
-    if loss_name in _BINARY and outputs.shape == targets.shape and outputs[0].numel() == 1:
+    # A user's own function may have the name of torch's and compare other things.
+    logits = _BINARY.get(objective.loss_name) if objective.loss_is_torchs else None
+    if logits is not None and outputs.shape == targets.shape and outputs[0].numel() == 1:
         positive = outputs.double().flatten()
-        positive = positive.sigmoid() if _BINARY[loss_name] else positive
+        positive = positive.sigmoid() if logits else positive
         labels = targets.flatten() > 0.5
         return torch.where(labels, positive, 1 - positive), (positive > 0.5) == labels
     return None, None

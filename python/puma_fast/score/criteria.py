@@ -6,7 +6,6 @@ held against a measurement. Several at once are kept in the order that they were
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
@@ -15,6 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
+
+from puma_fast.warning import warn
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -91,11 +92,10 @@ class MeanLoss:
             spread = max(squares - 2 * float(weighted @ mean) + counts * float(mean @ mean), 0.0)
             noise = (spread * pieces / (pieces - 1)) ** 0.5 / n
             if float(mean.norm()) <= noise:
-                warnings.warn(
+                warn(
                     f"the gradient of the {self.name} ({float(mean.norm()):.2e}) is within its own "
                     f"sampling noise ({noise:.2e}): the model has converged on it, so influences are next "
-                    "to nought and reweighting can do nothing. Pass holdout= data as the criterion",
-                    stacklevel=2,
+                    "to nought and reweighting can do nothing. Pass holdout= data as the criterion"
                 )
         return mean
 

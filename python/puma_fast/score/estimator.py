@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import inspect
 import sys
-import warnings
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +23,7 @@ import numpy as np
 
 from puma_fast.numeric.arrays import as_array, as_floats
 from puma_fast.score.linear_objective import LinearObjective, Logistic, Softmax, Squares
+from puma_fast.warning import warn
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -129,7 +129,7 @@ class Fitted:
                 f"is {slope.relative:.2g}. Pass the X, y and sample_weight that it was fitted on, "
                 "or fit it with a smaller tol"
             )
-            warnings.warn(msg, UserWarning, stacklevel=3)
+            warn(msg)
 
 
 def read(estimator: Any, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None) -> Fitted:

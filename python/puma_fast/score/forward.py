@@ -8,21 +8,25 @@ numbers: f'(θ)·t is the gradient of u ↦ (f'(θ)ᵀu)ᵀt, which is linear in
 from __future__ import annotations
 
 import re
+import sys
 import warnings
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.func import jvp, vjp
 from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 
-from puma_fast.data import map_tensors
+from puma_fast.batches import map_tensors
+from puma_fast.warning import warn
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 _MISSING = re.compile(r"forward AD with (?:aten::)?(\S+)")
+_CUSTOM = "must implement the jvp"
 
 
 class Forward:
@@ -43,28 +47,97 @@ class Forward:
             return _double_reverse(function, at, along)
         try:
             return jvp(function, (at,), (along,))[1]
-        except NotImplementedError as error:
-            operator = _MISSING.search(str(error))
-            if operator is None:
+        except RuntimeError as error:
+            missing = _without_rule(error)
+            if missing is None:
                 raise
             try:
                 derivative = _double_reverse(function, at, along)
             except (NotImplementedError, RuntimeError):
                 # Not twice differentiable either: the operator named first is the one to replace.
                 raise error from None
-        self.missing = operator[1]
-        warnings.warn(
+        self.missing = missing
+        warn(
             f"torch has no forward-mode derivative of {self.missing}; two reverse passes are used in its "
-            "place, which give the same numbers in about twice the time",
-            stacklevel=2,
+            "place, which give the same numbers in about twice the time"
         )
         return derivative
+
+
+def _without_rule(error: RuntimeError) -> str | None:
+    """Name the operator that has no forward rule, where that is what `error` says."""
+    # Of a function of the user's own torch tells no name.
+    if _CUSTOM in str(error):
+        return "a torch.autograd.Function without jvp"
+    operator = _MISSING.search(str(error)) if isinstance(error, NotImplementedError) else None
+    return None if operator is None else operator[1]
 
 
 def _double_reverse(function: Callable[[Any], Any], at: Any, along: Any) -> Any:
     there, pull, *_ = vjp(function, at)
     linear = vjp(lambda u: pull(u)[0], map_tensors(torch.zeros_like, there))
     return linear[1](along)[0]
+
+
+@contextmanager
+def where_it_fails(model: nn.Module) -> Iterator[Callable[[], str | None]]:
+    """Follow the calls of the model's layers; give a function that names the one last left unfinished."""
+    names = {id(module): name for name, module in model.named_modules()}
+    running: list[nn.Module] = []
+
+    def enter(module: nn.Module, _: Any) -> None:
+        if id(module) in names:
+            running.append(module)
+
+    def leave(module: nn.Module, *_: Any) -> None:
+        if running and running[-1] is module:
+            running.pop()
+
+    def innermost() -> str | None:
+        if not running or not names[id(running[-1])]:
+            return None
+        return f"layer {names[id(running[-1])]!r} ({type(running[-1]).__name__})"
+
+    # Global hooks: those of a module would be written into the user's model.
+    handles = [register_module_forward_pre_hook(enter), register_module_forward_hook(leave)]
+    try:
+        yield innermost
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+class _Constant(torch.autograd.Function):
+    """The identity, with nought for its derivative in both modes (`detach` is one in reverse mode alone)."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(x: Tensor) -> Tensor:
+        return x.clone()
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
+        pass
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        return torch.zeros_like(gradient)
+
+    @staticmethod
+    def jvp(ctx: Any, tangent: Tensor) -> Tensor:
+        return torch.zeros_like(tangent)
+
+
+def _fixed_padding(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> Any:
+    """Keep the padding row of an embedding constant in forward mode, too, as torch does in reverse mode.
+
+    Without this the two modes differ wherever a sample is padded, and JᵀSJ is not symmetric.
+    """
+    if not isinstance(module, nn.Embedding) or module.padding_idx is None or not inputs:
+        return None
+    padded = (inputs[0] == module.padding_idx).unsqueeze(-1)
+    return torch.where(padded, _Constant.apply(output), output)
 
 
 @contextmanager
@@ -78,8 +151,13 @@ def differentiable_kernels(model: nn.Module) -> Iterator[None]:
             for backend in backends:
                 stack.callback(setattr, backend, "enabled", backend.enabled)
                 backend.enabled = False
+        stack.callback(register_module_forward_hook(_fixed_padding).remove)
         stack.callback(torch.backends.mha.set_fastpath_enabled, fast)
         torch.backends.mha.set_fastpath_enabled(False)
+        # A layer compiled within the model is run as it was written: a graph cannot be differentiated
+        # in forward mode. Nothing is compiled where torch's compiler was never loaded.
+        if "torch._dynamo" in sys.modules and hasattr(torch.compiler, "set_stance"):
+            stack.enter_context(torch.compiler.set_stance("force_eager"))
         yield
 
 

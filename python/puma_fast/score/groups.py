@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader, Subset
 
 from puma_fast.data import Samples
 from puma_fast.numeric.arrays import as_array
-from puma_fast.score.objective import default_targets
+from puma_fast.score.conventions import default_targets
 
 if TYPE_CHECKING:
     from collections.abc import Callable

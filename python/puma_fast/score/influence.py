@@ -7,7 +7,6 @@ solved once is kept until the model is trained further.
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -21,6 +20,7 @@ from puma_fast.score.damping import checked_damping, choose_damping
 from puma_fast.score.passes import Passes
 from puma_fast.score.solve import ConjugateGradient, Solve, Solver, solver_named
 from puma_fast.stages import Stages
+from puma_fast.warning import warn
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -134,6 +134,14 @@ class Influence:
         """The damping in use."""
         return self._current().damping
 
+    def preflight(self) -> None:
+        """Try one curvature product on the first samples, so that what torch cannot do is known now."""
+        objective = self.objective
+        few = Curvature(objective, self.samples.head(2), self._undamped.kind)
+        ones = torch.ones(objective.layout.size, dtype=torch.float64, device=objective.device)
+        with objective.untouched(), objective.explained(self.samples):
+            _ = few @ ones
+
     def inverse(self, rhs: Tensor, *, stage: str) -> Solve:
         """Solve H·x = rhs for a float64 vector (p,), or for the columns of (p, m).
 
@@ -164,10 +172,9 @@ class Influence:
             self._kept.about = kept.about
         kept.solved = True
         if solve.status != "solved":
-            warnings.warn(
+            warn(
                 f"the {stage} ended as {solve}; raise damping, tol or max_iter, or take solver='cg', "
-                "if the report's two predictions differ",
-                stacklevel=2,
+                "if the report's two predictions differ"
             )
         return solve
 

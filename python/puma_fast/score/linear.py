@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from puma_fast.progress import bar
 from puma_fast.score.estimator import read
 
 if TYPE_CHECKING:
@@ -20,6 +22,7 @@ def linear_influence(
     y_holdout: ArrayLike,
     *,
     sample_weight: ArrayLike | None = None,
+    progress: bool | None = None,
 ) -> NDArray[np.float64]:
     """Score every training sample of a linear model by its influence on the held-out loss.
 
@@ -42,6 +45,8 @@ def linear_influence(
         counting the same.
     sample_weight : array_like of shape (n,), optional
         As given to fit.
+    progress : bool, optional
+        Show a bar of the rows read once it takes over two seconds; see `unfit`.
 
     Returns
     -------
@@ -82,8 +87,10 @@ def linear_influence(
     """
     fitted = read(estimator, X, y, sample_weight)
     holdout = fitted.on(X_holdout, y_holdout, "holdout")
-    objective, theta, weights = fitted.objective, fitted.theta, fitted.weights()
-    fitted.warn_if_far(objective.slope(theta, weights))
-    criterion = holdout.slope(theta, np.ones(holdout.n)).gradient
-    direction = objective.curvature(theta, weights).solve(criterion)
-    return fitted.rebalanced(weights * objective.along(theta, direction))
+    theta, weights = fitted.theta, fitted.weights()
+    with bar("influence", unit="row", progress=progress) as shown:
+        objective = replace(fitted.objective, advance=shown.update)
+        fitted.warn_if_far(objective.slope(theta, weights))
+        criterion = holdout.slope(theta, np.ones(holdout.n)).gradient
+        direction = objective.curvature(theta, weights).solve(criterion)
+        return fitted.rebalanced(weights * objective.along(theta, direction))

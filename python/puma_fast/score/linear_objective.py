@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from numpy.typing import NDArray
 
@@ -213,6 +213,8 @@ class LinearObjective:
         curvature a condition number that grows with the square of the means.
     n : int
         The divisor in J: the number of samples before any is removed.
+    advance : callable
+        Told of every row that was read, for a progress bar.
     """
 
     X: NDArray[np.float32] | NDArray[np.float64]
@@ -222,6 +224,7 @@ class LinearObjective:
     intercept: bool
     center: Floats
     n: int
+    advance: Callable[[int], object] = lambda _: None
 
     def outputs(self, theta: Floats) -> Floats:
         """Compute all f_i, shape (n, k)."""
@@ -294,6 +297,7 @@ class LinearObjective:
             rows = np.ones((where.stop - start, p))
             np.subtract(self.X[where], self.center, out=rows[:, :d])
             yield where, rows
+            self.advance(len(rows))
 
 
 def _log_softmax(F: Floats) -> Floats:

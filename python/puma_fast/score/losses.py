@@ -5,9 +5,9 @@ from __future__ import annotations
 import copy
 import inspect
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from torch import Tensor, nn
+from torch import Tensor, broadcast_shapes, nn
 from torch.nn import functional
 
 if TYPE_CHECKING:
@@ -36,8 +36,26 @@ IGNORED = -100
 """Target of a position that carries no loss, torch's own default."""
 
 
-def per_sample(loss: Loss) -> tuple[str, Callable[[Any, Any], Tensor]]:
-    """Turn whatever `loss` is into a function giving (B,), with a name for reports."""
+class PerSample(NamedTuple):
+    """A loss that gives one number per sample.
+
+    Attributes
+    ----------
+    name : str
+        For reports.
+    is_torchs : bool
+        Whether the name is that of a loss of torch, and not a namesake of the user's.
+    function : callable
+        ``function(outputs, targets) -> (B,)``.
+    """
+
+    name: str
+    is_torchs: bool
+    function: Callable[[Any, Any], Tensor]
+
+
+def per_sample(loss: Loss) -> PerSample:
+    """Turn whatever `loss` is into a function giving (B,)."""
     reduce, named = "sum", loss
     if isinstance(loss, str):
         if loss not in LOSSES:
@@ -64,10 +82,14 @@ def per_sample(loss: Loss) -> tuple[str, Callable[[Any, Any], Tensor]]:
     torchs = isinstance(loss, str) or str(getattr(named, "__module__", "")).startswith("torch.")
     elementwise = torchs and name.lower().replace("_", "").startswith(_ELEMENTWISE)
 
+    by_class = torchs and name in {"cross_entropy", "nll_loss", "CrossEntropyLoss", "NLLLoss"}
+
     def losses(outputs: Any, targets: Any) -> Tensor:
         shapes = tuple(tuple(each.shape) for each in (outputs, targets) if isinstance(each, Tensor))
         if elementwise and len(set(shapes)) > 1:
             raise ValueError(_misfit(name, *shapes))
+        if by_class and isinstance(outputs, Tensor) and isinstance(targets, Tensor):
+            outputs = _classes_second(outputs, targets)
         values = function(outputs, targets, **switched_off)
         if not isinstance(values, Tensor) or values.ndim == 0:
             msg = (
@@ -78,16 +100,37 @@ def per_sample(loss: Loss) -> tuple[str, Callable[[Any, Any], Tensor]]:
         if values.ndim == 1:
             return values
         if isinstance(targets, Tensor):
-            # Of other shapes only losses of class probabilities are in order, which have a dimension less
-            # than their targets; (B, 1) outputs beside (B,) targets have been broadcast to (B, B).
-            if len(shapes) == 2 and values.shape != targets.shape and values.ndim >= targets.ndim:
+            # (B, 1) outputs beside (B,) targets have been broadcast to (B, B); other shapes are a loss
+            # of class probabilities, or of fewer positions than there are targets.
+            if len(shapes) == 2 and values.shape != targets.shape and values.shape == _broadcast(*shapes):
                 raise ValueError(_misfit(name, *shapes))
             if per_token and values.shape == targets.shape and not targets.is_floating_point():
                 values = values.masked_fill(targets == IGNORED, 0.0)
         values = values.flatten(1)
         return values.sum(1) if per_token else values.mean(1)
 
-    return name, losses
+    return PerSample(name, torchs, losses)
+
+
+def _classes_second(outputs: Tensor, targets: Tensor) -> Tensor:
+    """Put the classes where torch wants them, (B, C, T), where language models have them last, (B, T, C)."""
+    if outputs.ndim < 3 or targets.ndim != outputs.ndim - 1 or outputs.shape[:-1] != targets.shape:
+        return outputs
+    if (outputs.shape[0], *outputs.shape[2:]) == targets.shape:
+        msg = (
+            f"loss: in outputs of shape {tuple(outputs.shape)} the classes may come second or last; say "
+            "which, by loss=lambda outputs, targets: cross_entropy(outputs.movedim(-1, 1), targets, "
+            "reduction='none') or without the movedim"
+        )
+        raise ValueError(msg)
+    return outputs.movedim(-1, 1)
+
+
+def _broadcast(outputs: tuple[int, ...], targets: tuple[int, ...]) -> tuple[int, ...] | None:
+    try:
+        return tuple(broadcast_shapes(outputs, targets))  # type: ignore[no-untyped-call]
+    except RuntimeError:
+        return None
 
 
 def _misfit(name: str, outputs: tuple[int, ...], targets: tuple[int, ...]) -> str:

@@ -7,26 +7,29 @@ goes through here: it is called functionally, in eval mode, and left exactly as 
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
 from contextlib import contextmanager
+from numbers import Real
 from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, grad
 
-from puma_fast.data import unchanged_randomness
-from puma_fast.score.forward import Forward, differentiable_kernels, load_rules
+from puma_fast.batches import described, map_tensors
+from puma_fast.data import Samples
+from puma_fast.marks import mark
+from puma_fast.restored import in_mode, unchanged_randomness
+from puma_fast.score.conventions import default_forward, default_targets, refuse_more_than_pairs
+from puma_fast.score.forward import Forward, differentiable_kernels, load_rules, where_it_fails
 from puma_fast.score.losses import per_sample
-from puma_fast.score.parameters import Layout, select_parameters
+from puma_fast.score.parameters import HALVES, Layout, select_parameters
+from puma_fast.score.unwrapped import checked_device, refuse_uncopyable, unwrapped
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from puma_fast.data import Samples
     from puma_fast.score.losses import Loss
-
-_TARGET_KEYS = ("labels", "label", "y")
 
 
 class Objective:
@@ -69,25 +72,41 @@ class Objective:
         weight_decay: float = 0.0,
         device: torch.device | str | None = None,
     ) -> None:
-        if not weight_decay >= 0 or weight_decay == float("inf"):
-            msg = f"weight_decay must be a finite number, at least 0, got {weight_decay}"
+        decay: object = weight_decay
+        if not (isinstance(decay, Real) and 0 <= weight_decay < float("inf")):
+            msg = f"weight_decay must be a finite number, at least 0, got {weight_decay!r}"
             raise ValueError(msg)
+        for name, given in (("forward", forward), ("targets", targets), ("objective", objective)):
+            if given is not None and not callable(given):
+                msg = f"{name} must be a function, got {type(given).__name__}; leave it out for the default"
+                raise TypeError(msg)
+        if not isinstance(model, nn.Module):
+            msg = f"model must be a torch.nn.Module, got {type(model).__name__}"
+            raise TypeError(msg)
         self.model = unwrapped(model)
+        refuse_uncopyable(self.model)
         edited = select_parameters(self.model, params)
         self.layout = Layout(edited)
         self.weight_decay = float(weight_decay)
-        self.device = torch.device(device) if device is not None else next(iter(edited.values())).device
-        self._forward = forward or _default_forward
+        self.device = next(iter(edited.values())).device if device is None else checked_device(device)
+        # Summed and solved in half precision, a small patch would be all rounding.
+        self._computes_in_float32 = any(value.dtype in HALVES for value in self.model.parameters())
+        self._forward = forward or self._default_forward
         self._targets = targets or default_targets
+        self._takes_pairs = forward is None and targets is None
         self._whole = objective
         self.forward = Forward()
         self._moved: tuple[object, dict[str, Tensor]] | None = None
-        self.loss_name, self._loss = per_sample(loss)
+        self._entered: tuple[object, ...] | None = None
+        self._watched: WeakSet[Samples] = WeakSet()
+        self._edits = 0
+        self.loss_name, self.loss_is_torchs, self._loss = per_sample(loss)
 
     def of(self, model: nn.Module) -> Objective:
         """Give the same objective of another model with the same parameters: an earlier checkpoint, say."""
         other = copy.copy(self)
-        other.model, other.forward, other._moved = model, Forward(), None
+        other.model, other.forward = model, Forward()
+        other._moved = other._entered = None
         return other
 
     @property
@@ -102,10 +121,23 @@ class Objective:
         return {name: now[name].detach() for name in self.layout.names}
 
     @property
-    def version(self) -> tuple[tuple[int, int], ...]:
-        """A mark that changes when any parameter or buffer of the model is written."""
+    def version(self) -> tuple[object, ...]:
+        """A mark that changes when a parameter or buffer of the model is written, or data that it read.
+
+        It is taken anew once per public call, on entering `untouched`, for it reads them all.
+        """
+        if self._entered is not None:
+            return self._entered
         tensors = [*self.model.parameters(), *self.model.buffers()]
-        return tuple((tensor.data_ptr(), tensor._version) for tensor in tensors)
+        return (self._edits, *map(mark, tensors))
+
+    def read(self, data: Any, **settings: Any) -> Samples:
+        """Read data that this is evaluated on (see `Samples`); try it and watch it from now on."""
+        samples = Samples(data, device=self.device, **settings)
+        with self.untouched():
+            self.preflight(samples)
+        self._watched.add(samples)
+        return samples
 
     def call(self, parameters: Mapping[str, Tensor], function: Callable[..., Any], *arguments: Any) -> Any:
         """Compute ``function(model, *arguments)`` with `parameters` in the place of the model's own."""
@@ -113,6 +145,8 @@ class Objective:
         # Copied, since a forward may write to them in eval mode too (a counter, a cache).
         buffers = {name: state[name].clone() for name, _ in self.model.named_buffers()}
         bound = {f"model.{name}": value for name, value in {**state, **buffers, **parameters}.items()}
+        if self._computes_in_float32:
+            arguments = map_tensors(_in_float32, arguments)
         return functional_call(_Bound(self.model, function), bound, arguments)
 
     def _state(self) -> dict[str, Tensor]:
@@ -120,8 +154,19 @@ class Objective:
         version = self.version
         if self._moved is None or self._moved[0] != version:
             tensors = [*self.model.named_parameters(), *self.model.named_buffers()]
-            self._moved = version, {name: tensor.detach().to(self.device) for name, tensor in tensors}
+            self._moved = (
+                version,
+                {
+                    name: (_in_float32(tensor) if self._computes_in_float32 else tensor)
+                    .detach()
+                    .to(self.device)
+                    for name, tensor in tensors
+                },
+            )
         return self._moved[1]
+
+    def _default_forward(self, model: nn.Module, batch: Any) -> Any:
+        return default_forward(model, batch, self._targets)
 
     def outputs(self, parameters: Mapping[str, Tensor], batch: Any) -> Any:
         """Give the model's outputs on a batch."""
@@ -162,6 +207,10 @@ class Objective:
     @contextmanager
     def untouched(self) -> Iterator[None]:
         """Evaluate in eval mode; leave attributes, modes and random states as they were, come what may."""
+        outer = self._entered
+        if outer is None:
+            self._edits += sum([samples.changed() for samples in self._watched])
+            self._entered = self.version
         # A forward may keep activations on the module, which would outlive the pass that they belong to.
         kept = [(module, module.__dict__.copy()) for module in self.model.modules()]
         full_precision = torch.autocast(self.device.type, enabled=False)
@@ -172,10 +221,11 @@ class Objective:
                 full_precision,
                 unchanged_randomness(),
                 differentiable_kernels(self.model),
+                in_mode(self.model, train=False),
             ):
-                self.model.eval()
                 yield
         finally:
+            self._entered = outer
             for module, attributes in kept:
                 module.__dict__.clear()
                 module.__dict__.update(attributes)
@@ -206,32 +256,45 @@ class Objective:
         )
         raise ValueError(msg)
 
-    def preflight(self, batch: Any, count: int) -> None:
-        """Look at a small batch of `count` samples before long work.
+    @contextmanager
+    def explained(self, samples: Samples) -> Iterator[Any]:
+        """Give the first two samples as a batch to try things on; note on what is raised what was tried."""
+        batch = samples.first(2)
+        with where_it_fails(self.model) as layer:
+            try:
+                yield batch
+            except Exception as error:
+                kinds = {str(value.dtype) for value in self.parameters.values()}
+                at = f" in {layer()}" if layer() else ""
+                error.add_note(
+                    f"Raised{at} on a batch of the first {min(2, samples.n)} samples of {samples.name}: "
+                    f"{described(batch)}; the edited parameters are {', '.join(sorted(kinds))} on "
+                    f"{self.device}. forward= and targets= say how a batch is used, loss= what is made of "
+                    "it; all must be differentiable in torch, twice"
+                )
+                raise
+
+    def preflight(self, samples: Samples) -> None:
+        """Look at the first two samples before long work.
 
         Raises
         ------
         ValueError
-            Losses that are not one finite number per sample, that differ the second time, or that no
-            edited parameter moves.
+            Batches of more than two items that nothing says how to use; losses that are not one finite
+            number per sample, that differ the second time, or that no edited parameter moves.
 
         Notes
         -----
         What the model or the loss raises passes through, with a note of what they were given.
         """
         load_rules()
-        try:
+        count = min(2, samples.n)
+        with self.explained(samples) as batch:
+            if self._whole is None and self._takes_pairs:
+                refuse_more_than_pairs(samples.name, batch)
             losses, moved = self._tried(batch)
             again = self.losses(self.parameters, batch)
             self.derivatives(batch, torch.ones(self.layout.size, dtype=torch.float64, device=self.device))
-        except Exception as error:
-            kinds = {str(value.dtype) for value in self.parameters.values()}
-            error.add_note(
-                f"Raised on a batch of the first {count} samples: {_described(batch)}; the edited parameters "
-                f"are {', '.join(sorted(kinds))} on {self.device}. forward= and targets= say how a batch is "
-                "used, loss= what is made of it; all must be differentiable in torch, twice"
-            )
-            raise
         if losses.shape != (count,):
             msg = (
                 f"loss gave shape {tuple(losses.shape)} for {count} samples; it must give one number "
@@ -265,17 +328,6 @@ class Objective:
         return losses.detach(), any(gradient is not None for gradient in moved)
 
 
-def _described(batch: Any) -> str:
-    """Say of what types and shapes a nested batch is."""
-    if isinstance(batch, Tensor):
-        return f"{str(batch.dtype).removeprefix('torch.')} {tuple(batch.shape)}"
-    if isinstance(batch, Mapping):
-        return "{" + ", ".join(f"{key}: {_described(value)}" for key, value in batch.items()) + "}"
-    if isinstance(batch, (tuple, list)):
-        return "(" + ", ".join(map(_described, batch)) + ")"
-    return type(batch).__name__
-
-
 class _Bound(nn.Module):
     """A function of the model as a module, so that `functional_call` can put parameters in its place."""
 
@@ -289,45 +341,13 @@ class _Bound(nn.Module):
         return self.function(self.model, *arguments)
 
 
-def unwrapped(model: nn.Module) -> nn.Module:
-    """Look through the wrappers of torch.compile and (Distributed)DataParallel."""
-    wrappers = (nn.DataParallel, nn.parallel.DistributedDataParallel)
-    while True:
-        inner = model.module if isinstance(model, wrappers) else getattr(model, "_orig_mod", None)
-        if not isinstance(inner, nn.Module):
-            return model
-        model = inner
-
-
-def default_targets(batch: Any) -> Any:
-    """Give the last item of a batch, or its key labels, label or y."""
-    if isinstance(batch, Mapping):
-        for key in _TARGET_KEYS:
-            if key in batch:
-                return batch[key]
-        msg = (
-            f"targets: the batch has the keys {sorted(batch)}, none of {_TARGET_KEYS}; "
-            "pass targets=lambda batch: …"
-        )
-        raise ValueError(msg)
-    if isinstance(batch, (tuple, list)) and len(batch) > 1:
-        return batch[-1]
-    msg = f"targets: a batch of type {type(batch).__name__} has no last item; pass targets=lambda batch: …"
-    raise ValueError(msg)
-
-
-def _default_forward(model: nn.Module, batch: Any) -> Any:
-    if isinstance(batch, Mapping):
-        inputs = {key: value for key, value in batch.items() if key not in _TARGET_KEYS}
-        outputs = model(**inputs)
-    else:
-        outputs = model(batch[0] if isinstance(batch, (tuple, list)) else batch)
-    return getattr(outputs, "logits", outputs)
-
-
 def _checked_whole(losses: Any) -> Tensor:
     if not isinstance(losses, Tensor) or losses.ndim != 1:
         shape = tuple(losses.shape) if isinstance(losses, Tensor) else type(losses).__name__
         msg = f"objective must give one loss per sample, shape (B,), got {shape}; drop its final mean"
         raise ValueError(msg)
     return losses
+
+
+def _in_float32(tensor: Tensor) -> Tensor:
+    return tensor.float() if tensor.dtype in HALVES else tensor

@@ -14,6 +14,7 @@ from torch.nn import functional
 from torch.utils.data import TensorDataset
 
 import puma_fast as pf
+from puma_fast.data import Samples
 from puma_fast.score.losses import LOSSES
 from puma_fast.score.objective import Objective, unwrapped
 from puma_fast.score.parameters import select_parameters
@@ -39,7 +40,7 @@ def losses(loss, model, data, **arguments):
     """All losses through the package, one batch."""
     objective = Objective(model, loss, **arguments)
     with objective.untouched():
-        objective.preflight(tuple(each[:2] for each in data), 2)
+        objective.preflight(Samples(data))
         return objective.losses(objective.parameters, data).detach()
 
 
@@ -479,9 +480,21 @@ def test_frozen_parameters_can_be_edited_by_name():
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-def test_half_precision_is_refused(dtype):
-    with pytest.raises(ValueError, match=r"params: 0.weight is .*pass copy.deepcopy\(model\).float\(\)"):
-        pf.Puma(linear().to(dtype), (X.to(dtype), CLASSES))
+def test_half_precision_is_computed_in_float32_and_rounded_once(dtype):
+    half, data = linear().to(dtype), (X.to(dtype), CLASSES)
+    whole, same = copy.deepcopy(half).float(), (data[0].float(), CLASSES)
+    one, other = (
+        pf.Puma(model, given, holdout=given, damping=0.1).remove([0, 1], eta=0.5)
+        for model, given in ((half, data), (whole, same))
+    )
+    np.testing.assert_array_equal(one.psi_up, other.psi_up)
+    for name, value in one.model.named_parameters():
+        assert value.dtype == dtype
+        assert torch.equal(value, other.model.get_parameter(name).to(dtype))
+    # What is measured is the model that is handed back, rounding included.
+    with torch.no_grad():
+        now = functional.cross_entropy(copy.deepcopy(one.model).float()(same[0]), CLASSES)
+    assert one.report.after.criterion == pytest.approx(float(now), rel=1e-5)
 
 
 def test_parameters_and_losses_may_differ_in_type():
