@@ -51,7 +51,13 @@ def puma_fast(curvature):
     def scores(task, damping, each):
         X, y, X_out, y_out = task.tensors()
         puma = pf.Puma(
-            task.model(), (X, y), holdout=(X_out, y_out), curvature=curvature, damping=damping, progress=False
+            task.model(),
+            (X, y),
+            holdout=(X_out, y_out),
+            curvature=curvature,
+            damping=damping,
+            batch_size=len(X),
+            progress=False,
         )
         if not each:
             return puma.influence()[None]

@@ -1,0 +1,84 @@
+"""Influence of every training sample end to end, ours against pyDVL, dattri and captum.
+
+Run with ``python benches/python/bench_influence.py`` (ten minutes, and as long again where the rivals'
+environments are to be made first); prints Markdown for benches/RESULTS.md. What is asked for is the
+influence on the mean held-out loss, exact Hessian with the same damping for all, float32, all training
+samples in one batch, where every rival is right and fast. Rivals stand twice: with the held-out
+set as one sample, so that they solve once as we do, and "per sample" as documented, with a solve for every
+held-out sample and the mean of the scores.
+The referee is float64, by torch.func alone (dense.py). "correct" is an error below 1 %.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+
+from referee import versions
+
+import numpy as np  # isort: skip
+
+from dense import influence  # isort: skip
+from peers import Missing, run  # isort: skip
+from trained import task  # isort: skip
+
+DAMPING = {"digits mlp": 0.01, "mnist cnn": 0.05}
+"""The same for all, above the magnitude of the Hessian's most negative eigenvalue."""
+
+OURS = "puma-fast Hessian"
+ONCE = ("pyDVL CG", "dattri CG", "captum Arnoldi")
+DENSE = ("pyDVL Direct", "dattri explicit", "captum Naive")
+PER_SAMPLE = ("pyDVL block CG", "dattri CG")
+
+
+def contenders(name):
+    """Give (contender, per sample) in the order of the table; dense ones where the matrix is small."""
+    once = [*ONCE, *(DENSE if name == "digits mlp" else ())]
+    return [(OURS, False), *((each, False) for each in once), *((each, True) for each in PER_SAMPLE)]
+
+
+def rows(name, limit):
+    """Run one task and give the lines of its table, the fastest first."""
+    problem, damping = task(name), DAMPING[name]
+    reference = influence(problem, damping)[0]
+    measured, skipped = [], []
+    for contender, each in contenders(name):
+        try:
+            outcome = run(contender, problem, damping, each=each, limit=limit)
+        except Missing as why:
+            skipped.append(f"{contender}{', per sample' * each}: {why}")
+            continue
+        psi = outcome.scores.mean(0)
+        error = np.linalg.norm(psi - reference) / np.linalg.norm(reference)
+        measured.append((outcome.seconds, outcome.mebibytes, error, contender + ", per sample" * each))
+    mine = next(seconds for seconds, _, _, contender in measured if contender == OURS)
+    lines = [
+        f"| {name} | {contender} | {seconds:.2f} | {seconds / mine:.1f} | {mebibytes:.0f} | {error:.1e} |"
+        for seconds, mebibytes, error, contender in sorted(measured)
+    ]
+    return lines, skipped
+
+
+def main() -> None:
+    """Print the table and who is not in it."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--tasks", nargs="*", choices=DAMPING, default=list(DAMPING))
+    parser.add_argument("--limit", type=float, default=300, help="seconds for each contender")
+    arguments = parser.parse_args()
+    print("Exact Hessian, float32, error against float64, " + versions("torch") + "\n")
+    print("| model | contender | seconds | / puma-fast | peak, MiB | relative error |")
+    print("|---|---|---|---|---|---|")
+    absent = []
+    for name in arguments.tasks:
+        if name.startswith("mnist") and "PUMA_FAST_DATA" not in os.environ:
+            absent.append(f"{name}: PUMA_FAST_DATA names no folder with mnist.npz")
+            continue
+        lines, skipped = rows(name, arguments.limit)
+        print("\n".join(lines), flush=True)
+        absent += [f"{name}, {each}" for each in skipped]
+    for each in absent:
+        print(f"\nNot measured: {each}.")
+
+
+if __name__ == "__main__":
+    main()
