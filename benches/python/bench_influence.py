@@ -19,7 +19,7 @@ from referee import versions
 import numpy as np  # isort: skip
 
 from dense import influence  # isort: skip
-from peers import Missing, run  # isort: skip
+from peers import MissingError, run  # isort: skip
 from trained import task  # isort: skip
 
 DAMPING = {"digits mlp": 0.01, "mnist cnn": 0.05}
@@ -45,7 +45,7 @@ def rows(name, limit):
     for contender, each in contenders(name):
         try:
             outcome = run(contender, problem, damping, each=each, limit=limit)
-        except Missing as why:
+        except MissingError as why:
             skipped.append(f"{contender}{', per sample' * each}: {why}")
             continue
         psi = outcome.scores.mean(0)

@@ -1,8 +1,8 @@
 """The linear datamodeling score: do sums of scores foretell models trained on random halves of the data?
 
 Run with ``python benches/python/bench_lds.py`` (a study of a quarter of an hour, run only by name); prints
-Markdown for benches/RESULTS.md. For each of 100 random halves of the training set the model is retrained, three
-times with seeds that are the same for every half, and a held-out sample's losses are averaged. Its LDS is
+Markdown for benches/RESULTS.md. For each of 100 random halves of the training set the model is retrained,
+with seeds that are the same for every half, and a held-out sample's losses are averaged. Its LDS is
 Spearman's correlation, over the halves, of the loss with −Σψ over the half (Ilyas et al. 2022, Park et al.
 2023); told are the mean over 100 held-out samples and its 95 % bootstrap interval over them, and the mean
 difference from ours at the same damping, paired by sample. Every contender is given the same sweep.
@@ -20,7 +20,7 @@ from scipy.stats import rankdata  # isort: skip
 
 from dataclasses import replace  # isort: skip
 
-from peers import Missing, run  # isort: skip
+from peers import MissingError, run  # isort: skip
 from trained import fit, losses, task  # isort: skip
 
 POINTS = 100
@@ -34,8 +34,8 @@ def retrained(problem, kept, seeds):
     truth = np.zeros((len(kept), len(problem.y_out)))
     for row, half in enumerate(kept):
         for seed in range(seeds):
+            model = fit(problem.name, problem.X[half], problem.y[half], seed=seed)
             with torch.no_grad():
-                model = fit(problem.name, problem.X[half], problem.y[half], seed=seed)
                 truth[row] += losses(model, out).double().numpy() / seeds
     return truth
 
@@ -78,7 +78,7 @@ def main() -> None:
             for contender in CONTENDERS:
                 try:
                     outcome = run(contender, problem, damping, each=True, limit=arguments.limit)
-                except Missing as why:
+                except MissingError as why:
                     absent.append(f"{name}, damping {damping:g}: {why}")
                     continue
                 lds = score(outcome.scores, kept, truth)

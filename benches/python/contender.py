@@ -20,9 +20,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from influence_task import read
 from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader, TensorDataset
+
+from influence_task import read
 
 ROUNDS = 2
 
@@ -95,7 +96,9 @@ def dattri(kind, **settings):
             outputs = torch.func.functional_call(model, parameters, sample[0][None])
             return mean_loss(outputs, sample[1][None])
 
-        attribution = AttributionTask(loss_func=whole, target_func=one, model=model, checkpoints=model.state_dict())
+        attribution = AttributionTask(
+            loss_func=whole, target_func=one, model=model, checkpoints=model.state_dict()
+        )
         X, y, _, _ = task.tensors()
         loader = DataLoader(TensorDataset(X, y), batch_size=len(X))
         out = TensorDataset(*held_out(task, each))

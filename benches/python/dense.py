@@ -49,5 +49,7 @@ def influence(task, damping, *, each=False):
                 raise RuntimeError(f"the reference's CG did not reach 1e-12 on {task.name}")
             rows.append(x)
         solved = torch.from_numpy(np.stack(rows))
-    psi = torch.cat([per_sample(theta, X[i : i + 64], y[i : i + 64]) @ solved.T for i in range(0, len(X), 64)])
+    psi = torch.cat(
+        [per_sample(theta, X[i : i + 64], y[i : i + 64]) @ solved.T for i in range(0, len(X), 64)]
+    )
     return psi.T.numpy()

@@ -34,7 +34,7 @@ class Outcome:
     mebibytes: float
 
 
-class Missing(RuntimeError):
+class MissingError(RuntimeError):
     """A contender that cannot be had or does not finish; the message says which and why."""
 
 
@@ -57,7 +57,7 @@ def interpreter(library):
                 subprocess.run(command, check=True, capture_output=True, text=True)
             except (OSError, subprocess.CalledProcessError) as error:
                 why = (getattr(error, "stderr", None) or str(error)).strip().splitlines()[-1]
-                raise Missing(f"{library} cannot be installed here: {why}") from None
+                raise MissingError(f"{library} cannot be installed here: {why}") from None
         done.write_text(wanted)
     return str(python)
 
@@ -72,8 +72,8 @@ def run(contender, task, damping, *, each=False, limit=900):
         try:
             subprocess.run(command, check=True, capture_output=True, text=True, timeout=limit, env=os.environ)
         except subprocess.TimeoutExpired:
-            raise Missing(f"{contender} did not finish within {limit} s") from None
+            raise MissingError(f"{contender} did not finish within {limit} s") from None
         except subprocess.CalledProcessError as error:
-            raise Missing(f"{contender} failed: {error.stderr.strip().splitlines()[-1]}") from None
+            raise MissingError(f"{contender} failed: {error.stderr.strip().splitlines()[-1]}") from None
         with np.load(files[1]) as out:
             return Outcome(out["scores"], float(out["seconds"]), float(out["mebibytes"]))

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from influence_task import MODELS, Task
 from sklearn.datasets import load_digits, load_wine
 from torch import nn
 from torch.nn.functional import cross_entropy
 
+from influence_task import MODELS, Task
 from puma_fast.data import Samples
 from puma_fast.training import train
 

@@ -31,7 +31,9 @@ def convex():
 
 @pytest.fixture(scope="module")
 def puma(convex):
-    return pf.Puma(convex.model(), convex.data, holdout=convex.holdout, weight_decay=convex.decay, damping=0.0)
+    return pf.Puma(
+        convex.model(), convex.data, holdout=convex.holdout, weight_decay=convex.decay, damping=0.0
+    )
 
 
 def test_scores_of_one_sample_correlate_with_leaving_it_out(convex, puma):

@@ -52,4 +52,6 @@ def test_a_pass_equals_per_sample_gradients_times_the_direction(batch_size):
     expected = torch.cat([gradients[name].flatten(1) for name in parameters], 1) @ v
 
     puma = pf.Puma(model, (X, y), holdout=(X, y), solver=Given(v), damping=1.0, batch_size=batch_size)
-    np.testing.assert_allclose(puma.influence(), expected, rtol=1e-11, atol=1e-12 * float(expected.abs().max()))
+    np.testing.assert_allclose(
+        puma.influence(), expected, rtol=1e-11, atol=1e-12 * float(expected.abs().max())
+    )
