@@ -6,7 +6,7 @@ influence on the mean held-out loss, exact Hessian with the same damping for all
 samples in one batch, where every rival is right and fast. Rivals stand twice: with the held-out
 set as one sample, so that they solve once as we do, and "per sample" as documented, with a solve for every
 held-out sample and the mean of the scores.
-The referee is float64, by torch.func alone (dense.py). "correct" is an error below 1 %.
+The referee is float64, by torch.func alone (dense.py).
 """
 
 from __future__ import annotations
@@ -34,29 +34,29 @@ PER_SAMPLE = ("pyDVL block CG", "dattri CG")
 def contenders(name):
     """Give (contender, per sample) in the order of the table; dense ones where the matrix is small."""
     once = [*ONCE, *(DENSE if name == "digits mlp" else ())]
-    return [(OURS, False), *((each, False) for each in once), *((each, True) for each in PER_SAMPLE)]
+    return [(OURS, False), *((other, False) for other in once), *((other, True) for other in PER_SAMPLE)]
 
 
 def rows(name, limit):
-    """Run one task and give the lines of its table, the fastest first."""
+    """Run one task; print the lines of its table as they come, ours first, and give who is not in it."""
     problem, damping = task(name), DAMPING[name]
     reference = influence(problem, damping)[0]
-    measured, skipped = [], []
+    mine, skipped = None, []
     for contender, each in contenders(name):
+        called = contender + ", per sample" * each
         try:
             outcome = run(contender, problem, damping, each=each, limit=limit)
         except MissingError as why:
-            skipped.append(f"{contender}{', per sample' * each}: {why}")
+            skipped.append(f"{name}, {called}: {why}")
             continue
-        psi = outcome.scores.mean(0)
-        error = np.linalg.norm(psi - reference) / np.linalg.norm(reference)
-        measured.append((outcome.seconds, outcome.mebibytes, error, contender + ", per sample" * each))
-    mine = next(seconds for seconds, _, _, contender in measured if contender == OURS)
-    lines = [
-        f"| {name} | {contender} | {seconds:.2f} | {seconds / mine:.1f} | {mebibytes:.0f} | {error:.1e} |"
-        for seconds, mebibytes, error, contender in sorted(measured)
-    ]
-    return lines, skipped
+        mine = mine or outcome.seconds
+        error = np.linalg.norm(outcome.scores.mean(0) - reference) / np.linalg.norm(reference)
+        print(
+            f"| {name} | {called} | {outcome.seconds:.2f} | {outcome.seconds / mine:.1f} "
+            f"| {outcome.mebibytes:.0f} | {error:.1e} |",
+            flush=True,
+        )
+    return skipped
 
 
 def main() -> None:
@@ -73,9 +73,7 @@ def main() -> None:
         if name.startswith("mnist") and "PUMA_FAST_DATA" not in os.environ:
             absent.append(f"{name}: PUMA_FAST_DATA names no folder with mnist.npz")
             continue
-        lines, skipped = rows(name, arguments.limit)
-        print("\n".join(lines), flush=True)
-        absent += [f"{name}, {each}" for each in skipped]
+        absent += rows(name, arguments.limit)
     for each in absent:
         print(f"\nNot measured: {each}.")
 

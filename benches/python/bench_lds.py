@@ -24,7 +24,6 @@ from peers import MissingError, run  # isort: skip
 from trained import fit, losses, task  # isort: skip
 
 POINTS = 100
-DAMPINGS = (1e-3, 1e-2, 1e-1)
 CONTENDERS = ("puma-fast Hessian", "puma-fast GGN", "pyDVL block CG", "dattri CG")
 
 
@@ -58,6 +57,7 @@ def main() -> None:
     """Print the table and who is not in it."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--tasks", nargs="*", default=["digits softmax", "digits mlp"])
+    parser.add_argument("--dampings", nargs="*", type=float, default=[1e-3, 1e-2, 1e-1])
     parser.add_argument("--halves", type=int, default=100)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--limit", type=float, default=300, help="seconds for each contender's scores")
@@ -73,7 +73,7 @@ def main() -> None:
         rng, n = np.random.default_rng(0), len(problem.y)
         kept = np.stack([rng.permutation(n) < n // 2 for _ in range(halves)])
         truth = retrained(problem, kept, seeds)
-        for damping in DAMPINGS:
+        for damping in arguments.dampings:
             ours = None
             for contender in CONTENDERS:
                 try:

@@ -8,7 +8,7 @@ from scipy.sparse.linalg import LinearOperator, cg
 from torch.func import functional_call, grad, hessian, jvp, vmap
 from torch.nn.functional import cross_entropy
 
-LARGEST_DENSE = 3000
+LARGEST_DENSE = 1000
 """Parameters up to which the Hessian is formed; above it, SciPy's CG to 1e-12."""
 
 
