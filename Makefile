@@ -181,8 +181,8 @@ wheel: $(VENV)/.lint ## a wheel for any Python >= 3.11 in dist, built from the s
 	tar -xzmf dist/puma_fast-*.tar.gz -C target/sdist --strip-components=1
 	cd target/sdist && CARGO_TARGET_DIR=$(CURDIR)/target maturin build --release --locked $(PORTABLE) --out $(CURDIR)/dist
 
-bench: $(VENV)/.built $(VENV)/.bench ## run the benches and record their tables in benches/RESULTS.md
-	$(BIN)/python benches/python/record.py
+bench: $(VENV)/.built $(VENV)/.bench ## run the benches, or BENCH=bench_name, and record them in benches/RESULTS.md
+	$(BIN)/python benches/python/record.py $(BENCH)
 
 clean: ## remove the environment, the builds and the caches
 	rm -rf $(VENV) .uv target dist python/puma_fast/*.so

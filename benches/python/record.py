@@ -1,7 +1,7 @@
 """Run the benches and record their tables in benches/RESULTS.md: ``python record.py [bench_name ...]``.
 
-A bench is a script ``bench_*.py`` beside this file that prints Markdown. Without names every one runs;
-a bench that does not run, or fails, keeps the section it has.
+A bench is a script ``bench_*.py`` beside this file that prints Markdown. Without names every one runs but
+the `STUDIES`; a bench that does not run, or fails, keeps the section it has.
 """
 
 import os
@@ -15,6 +15,9 @@ from puma_fast import _core
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE.parent / "RESULTS.md"
+STUDIES = {"bench_influence", "bench_lds"}
+"""Benches of a quarter of an hour and more, which make environments for the rivals; run by name."""
+
 PREAMBLE = """# Results
 
 Each section is the output of one script in `benches/python`, written by `make bench`.
@@ -55,7 +58,7 @@ def main(names: list[str]) -> int:
     parts = re.split(r"^## (bench_\w+)\n", text, flags=re.MULTILINE)[1:]
     sections = dict(zip(parts[::2], parts[1::2], strict=True))
     failed = []
-    for name in names or scripts:
+    for name in names or sorted(set(scripts) - STUDIES):
         print(f"== {name}", flush=True)
         run = subprocess.run([sys.executable, scripts[name]], stdout=subprocess.PIPE, text=True, check=False)
         print(run.stdout)
