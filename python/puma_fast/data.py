@@ -18,15 +18,20 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, SubsetRandomS
 from torch.utils.data import default_collate as torch_collate
 from tqdm import tqdm
 
+from puma_fast.distributed import Ranks
 from puma_fast.numeric.ids import positions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from typing import Literal
 
     from numpy.typing import ArrayLike, NDArray
 
 BATCH_SIZE = 256
 """Samples per batch where neither the user nor a DataLoader says otherwise."""
+
+LARGEST_BATCH = 4096
+"""Where `batch_size="auto"` begins on a device with a memory of its own."""
 
 _PROBES = 16
 """Items read twice to find random transforms: a fair coin per item escapes once in 65536 times."""
@@ -45,12 +50,15 @@ class Samples:
     ids : array_like of shape (n,), optional
         Other names for the samples than their positions; no two alike. An `IterableDataset` needs
         them: they also say how long it is.
-    batch_size : int, optional
-        Samples per batch; by default the DataLoader's, else 256.
+    batch_size : int or "auto", optional
+        Samples per batch; by default the DataLoader's, else 256. "auto": as many as fit into the memory of
+        `device`, found by backing off; 256 on the CPU, whose memory gives no such answer.
     device : torch.device or str, default "cpu"
         Where batches are moved.
     progress : bool, optional
         Show a bar for passes of over two seconds; by default only on a terminal.
+    ranks : Ranks, optional
+        Who shares the passes over these samples; by default nobody.
 
     Raises
     ------
@@ -67,15 +75,20 @@ class Samples:
         *,
         name: str = "data",
         ids: ArrayLike | None = None,
-        batch_size: int | None = None,
+        batch_size: int | Literal["auto"] | None = None,
         device: torch.device | str = "cpu",
         progress: bool | None = None,
+        ranks: Ranks | None = None,
     ) -> None:
         self.name = name
+        self.ranks = ranks or Ranks()
         self.device = torch.device(device)
         self._collate: Callable[[list[Any]], Any] = torch_collate
         self._workers: dict[str, Any] = {}
         self._disable_bar = None if progress is None else not progress
+        self._backs_off = batch_size == "auto"
+        if batch_size == "auto":
+            batch_size = BATCH_SIZE if self.device.type == "cpu" else LARGEST_BATCH
         if batch_size is not None and batch_size < 1:
             msg = f"batch_size must be at least 1, got {batch_size}"
             raise ValueError(msg)
@@ -164,6 +177,14 @@ class Samples:
             for chunk, batch in batches:
                 yield chunk, _to(batch, self.device)
                 bar.update()
+
+    def back_off(self, tried: int) -> bool:
+        """Make batches smaller than the `tried` samples that did not fit; False where that is not to be."""
+        if not self._backs_off or tried == 1:
+            return False
+        self.batch_size = tried // 2
+        torch.cuda.empty_cache()
+        return True
 
     def bar(self, description: str, *, unit: str, total: int | None = None) -> tqdm[Any]:
         """Make a progress bar that is seen once the work takes over two seconds."""
