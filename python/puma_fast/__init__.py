@@ -26,6 +26,8 @@ _HOME = {
     "kmeans": "puma_fast.numeric.kmeans",
     "linear_influence": "puma_fast.score.linear",
     "mark_clusters": "puma_fast.select.clusters",
+    "per_class": "puma_fast.score.groups",
+    "per_group": "puma_fast.score.groups",
     "prune_by_margin": "puma_fast.select.prune",
     "solve_weights": "puma_fast.numeric.reweight",
     "top_k": "puma_fast.numeric.order",

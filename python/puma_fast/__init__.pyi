@@ -9,6 +9,8 @@ from puma_fast.numeric.reweight import WeightsInfo as WeightsInfo
 from puma_fast.numeric.reweight import solve_weights as solve_weights
 from puma_fast.numeric.shard import Shard as Shard
 from puma_fast.puma import Puma as Puma
+from puma_fast.score.groups import per_class as per_class
+from puma_fast.score.groups import per_group as per_group
 from puma_fast.score.linear import linear_influence as linear_influence
 from puma_fast.select.clusters import mark_clusters as mark_clusters
 from puma_fast.select.prune import adaptive_eps as adaptive_eps
@@ -26,6 +28,8 @@ __all__ = [
     "kmeans",
     "linear_influence",
     "mark_clusters",
+    "per_class",
+    "per_group",
     "prune_by_margin",
     "solve_weights",
     "top_k",

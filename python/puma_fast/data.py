@@ -119,6 +119,11 @@ class Samples:
         """Give the number of samples."""
         return self.n
 
+    @property
+    def names(self) -> list[Any] | None:
+        """The samples' names in order; None where they go by position."""
+        return None if self._positions is None else list(self._positions)
+
     def positions(self, ids: ArrayLike, *, name: str = "ids") -> NDArray[np.int64]:
         """Find the positions of the samples called `ids`, in the order given.
 

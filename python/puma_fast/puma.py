@@ -2,26 +2,36 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
+
 from puma_fast.audit.report import removal_report
 from puma_fast.data import Samples
 from puma_fast.edit.removal import Removal, remove
-from puma_fast.score.criteria import Criterion, Function, MeanLoss
-from puma_fast.score.influence import KEPT_CRITERIA, Influence
+from puma_fast.numeric.arrays import as_count
+from puma_fast.score.average import average_scores
+from puma_fast.score.criteria import AskedCriteria, Criteria, MeanLoss
+from puma_fast.score.handed_in import as_scores
+from puma_fast.score.influence import Influence
 from puma_fast.score.objective import Objective
+from puma_fast.score.per_sample import per_sample_gradients
+from puma_fast.score.self_influence import estimated, exact
+from puma_fast.score.store import stored_scores, stream_scores
+from puma_fast.stages import Stages
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
-    import numpy as np
     import torch
     from numpy.typing import ArrayLike, NDArray
     from torch import Tensor, nn
 
     from puma_fast.edit.upweighted import Up
+    from puma_fast.score.average import Checkpoint
     from puma_fast.score.curvature import Kind
     from puma_fast.score.influence import Damping
     from puma_fast.score.losses import Loss
@@ -48,10 +58,11 @@ class Puma:
     holdout : like `data`, optional
         Data that was not trained on: the criterion unless another is given, and the strangers of the
         membership attack.
-    criterion : callable or like `data`, optional
+    criterion : callable or like `data`, or a list or mapping of them, optional
         What is to be preserved: ``criterion(model) -> scalar tensor``, or data whose mean loss is meant.
         By default the mean loss on `holdout`, else on `data` (where it vanishes as training converges:
-        a warning says so).
+        a warning says so). Several at once: a mapping of names to them (`per_class` and `per_group` make
+        one), or a list in which at least one is a function, a Dataset or a DataLoader.
     weight_decay : float, default 0.0
         γ of J.
     forward, targets : callable, optional
@@ -150,11 +161,11 @@ class Puma:
             max_iterations=max_iterations,
         )
         self._n_threads = n_threads
-        self._criteria: dict[int, tuple[Any, Criterion]] = {}
+        self._asked = AskedCriteria(self._read)
         with self._objective.untouched():
             for samples in filter(None, (self._data, self._holdout)):
                 self._objective.preflight(samples.first(2), min(2, samples.n))
-        self._criterion = self._default_criterion() if criterion is None else self._as_criterion(criterion)
+        self._criteria = self._default_criterion() if criterion is None else self._asked(criterion)
 
     @property
     def n(self) -> int:
@@ -167,22 +178,153 @@ class Puma:
         with self._objective.untouched():
             return self._influence.damping
 
-    def influence(self, *, criterion: Callable[[nn.Module], Tensor] | Any = None) -> NDArray[np.float64]:
+    def influence(
+        self,
+        *,
+        criterion: Callable[[nn.Module], Tensor] | Any = None,
+        checkpoints: Sequence[Checkpoint] | None = None,
+        out: str | os.PathLike[str] | None = None,
+    ) -> NDArray[np.float64]:
         """Compute ψ for every training sample (Eq. 9): ψ_j = ∇Cᵀ H⁻¹ ∇L_j.
 
         Parameters
         ----------
-        criterion : callable or like `data`, optional
-            Another criterion than the facade's; see `Puma`.
+        criterion : callable or like `data`, or a list or mapping of them, optional
+            Another criterion than the facade's, or several; see `Puma`. Several share one pass.
+        checkpoints : sequence of state dicts or files, optional
+            The mean over these, each with its own gradient, damping and solve, in the place of the model
+            as it is. Files are safetensors, or torch files read without unpickling objects.
+        out : path-like, optional
+            A ``.npy`` file to write the scores to as they come. Beside it lie a mask of the samples that
+            are done and what the scores were made of: killed at any moment, the same call goes on where it
+            stood and ends with the same bits (at the same batch size); a call for another model, data or
+            criterion is refused.
 
         Returns
         -------
-        ndarray of shape (n,), float64
+        ndarray of shape (n,), or (n, k) for a list or mapping of k criteria, float64
             ψ_j > 0: the sample helps. Extra weight λ on sample j moves the criterion by −λψ_j/n, to
-            first order; removing it (λ = −1) by +ψ_j/n. Scores are not divided by n.
+            first order; removing it (λ = −1) by +ψ_j/n. Scores are not divided by n. With `out` a
+            read-only map of the file.
+
+        Raises
+        ------
+        ValueError
+            A criterion that does not depend on the edited parameters; a checkpoint that does not fit; a
+            file at `out` that holds something else; `out` together with `checkpoints`.
+
+        Examples
+        --------
+        >>> import torch, puma_fast as pf
+        >>> X = torch.linspace(-1, 1, 40, dtype=torch.float64)[:, None]
+        >>> model = torch.nn.Linear(1, 1, dtype=torch.float64)
+        >>> puma = pf.Puma(model, (X[:30], 2 * X[:30]), "mse_loss", holdout=(X[30:], 2 * X[30:]))
+        >>> puma.influence(criterion={"slope": lambda model: model.weight.sum(), "held out": (X, 2 * X)}).shape
+        (30, 2)
         """
+        if out is not None and checkpoints is not None:
+            msg = "out and checkpoints do not go together: average without out, and numpy.save the result"
+            raise ValueError(msg)
+        self._influence.stages = Stages()
         with self._objective.untouched():
-            return self._influence.scores(self._chosen(criterion))
+            criteria = self._chosen(criterion)
+            if out is not None:
+                return stream_scores(self._influence, criteria, out)
+            if checkpoints is not None:
+                return criteria.shaped(average_scores(self._influence, criteria, checkpoints))
+            return criteria.shaped(self._influence.scores(criteria.each))
+
+    def self_influence(
+        self, ids: ArrayLike | None = None, *, probes: int | None = None, seed: int = 0
+    ) -> NDArray[np.float64]:
+        """Compute every sample's influence on its own loss: ∇L_jᵀH⁻¹∇L_j.
+
+        Large where the model rests on the sample alone: atypical or mislabelled ones. To first order the
+        loss of sample j rises by this, divided by n, when j is left out.
+
+        Parameters
+        ----------
+        ids : array_like of shape (m,), optional
+            The samples; by default all.
+        probes : int, optional
+            Estimate from that many random probes in the place of one curvature solve per sample. Each
+            value then has a relative standard error of √(2/probes), whatever the sample (it is the exact
+            one times χ² with `probes` degrees of freedom, divided by them), at twice the products of
+            `probes` solves.
+        seed : int, default 0
+            Of the probes.
+
+        Returns
+        -------
+        ndarray of shape (m,), float64
+            At least 0, in units of the loss, times n.
+
+        Examples
+        --------
+        >>> import torch, puma_fast as pf
+        >>> X = torch.linspace(-1, 1, 40, dtype=torch.float64)[:, None]
+        >>> y = 2 * X
+        >>> y[7] += 5
+        >>> model = torch.nn.Linear(1, 1, dtype=torch.float64)
+        >>> _ = torch.nn.init.constant_(model.weight, 2), torch.nn.init.zeros_(model.bias)
+        >>> int(pf.Puma(model, (X, y), "mse_loss").self_influence().argmax())
+        7
+        """
+        positions = np.arange(self.n) if ids is None else self._data.positions(ids)
+        count = None if probes is None else as_count("probes", probes, least=1)
+        with self._objective.untouched():
+            if count is None:
+                return exact(self._influence, positions)
+            return estimated(self._influence, positions, probes=count, seed=seed)
+
+    def per_sample_gradients(
+        self,
+        ids: ArrayLike | None = None,
+        *,
+        projection: int | None = None,
+        seed: int = 0,
+        chunk: int | None = None,
+    ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32] | NDArray[np.float64]]]:
+        """Iterate over the gradients of single samples, ∇L_j, a chunk at a time.
+
+        No score needs them here; they are for methods of your own. Memory is that of one chunk.
+
+        Parameters
+        ----------
+        ids : array_like of shape (m,), optional
+            The samples; by default all.
+        projection : int, optional
+            Project each gradient to that many numbers, by a seeded count sketch: inner products keep
+            their value in expectation, with a variance of at most (‖x‖²‖y‖² + ⟨x, y⟩²)/projection.
+        seed : int, default 0
+            Of the projection.
+        chunk : int, optional
+            Samples at once; by default a batch, or fewer where their gradients would take over 256 MB.
+
+        Yields
+        ------
+        positions : ndarray of shape (B,), int64
+            Which samples.
+        gradients : ndarray of shape (B, p) or (B, projection)
+            In the type of the edited parameters, in their order in the model.
+
+        Examples
+        --------
+        >>> import numpy as np, torch, puma_fast as pf
+        >>> X, y = torch.randn(60, 3), torch.arange(60) % 3
+        >>> puma = pf.Puma(torch.nn.Linear(3, 3), (X, y), batch_size=25)
+        >>> [rows.shape for _, rows in puma.per_sample_gradients()]
+        [(25, 12), (25, 12), (10, 12)]
+        >>> np.concatenate([rows for _, rows in puma.per_sample_gradients(projection=4)]).shape
+        (60, 4)
+        """
+        positions = np.arange(self.n) if ids is None else self._data.positions(ids)
+        for name, value in (("projection", projection), ("chunk", chunk)):
+            if value is not None:
+                as_count(name, value, least=1)
+        return per_sample_gradients(
+            self._influence.passes, positions, projection=projection, seed=seed, chunk=chunk
+        )
 
     def remove(
         self,
@@ -193,7 +335,10 @@ class Puma:
         up: Up = "rest",
         l1: float = 0.0,
         l2: float | None = None,
+        lower: ArrayLike | None = None,
+        upper: ArrayLike | None = None,
         criterion: Callable[[nn.Module], Tensor] | Any = None,
+        scores: ArrayLike | str | os.PathLike[str] | None = None,
         seed: int = 0,
     ) -> Removal:
         """Remove marked samples' effect, with weights on others that preserve the criterion (Algorithm 1).
@@ -206,18 +351,30 @@ class Puma:
             Length η of the patch; by default 1/n, which is to first order a refit without the samples.
             "auto": the largest one, up to 1, that keeps the criterion within `max_change`, by measuring.
         max_change : float, optional
-            Largest change of the criterion allowed (δ of Eq. 2); goes with ``eta="auto"``.
+            Largest change of the criterion, of each one of several, allowed (δ of Eq. 2); goes with
+            ``eta="auto"``.
         up : "rest", int, array_like or None, default "rest"
             Which samples may be reweighted: every unmarked one, that many drawn (seeded, classes in
             proportion), those ids, or none (plain influence removal).
         l1 : float, default 0.0
             Price of the sum of the weights' magnitudes (Eq. 10), absolute. Without one the weights spread
             over all samples and each is small; a high price puts all of b on a few large weights, which
-            leave the range of a first-order prediction.
+            leave the range of a first-order prediction: bound the weights then.
         l2 : float, optional
             Price of their squares (Eq. 10), absolute; by default as `solve_weights` has it.
-        criterion : callable or like `data`, optional
-            Another criterion than the facade's; see `Puma`.
+        lower, upper : float or array_like of shape (u,), optional
+            Bounds of the weights, one for all or one for each sample that may be reweighted. A weight of −1
+            takes a sample out, +1 counts it twice: with ``lower=-1, upper=1`` sparse weights (``l1 > 0``)
+            stay where a first-order prediction holds, and what b they cannot make up for is reported.
+        criterion : callable or like `data`, or a list or mapping of them, optional
+            Another criterion than the facade's, or several; see `Puma`. With k criteria b has k numbers,
+            and the weights make up for all of them at once.
+        scores : array_like of shape (n,) or (n, k), or path-like, optional
+            Influences computed elsewhere (kronfluence, dattri, TRAK), in the place of ψ, row j for sample
+            j; or a ``.npy`` file of them, of which one made by ``influence(out=)`` has to be of this
+            model, data and criterion. ψ > 0: the sample helps; not divided by n. The two predictions of
+            the report then differ by the scores' own error, and a warning tells where sign or scale of
+            the scores contradict the patch.
         seed : int, default 0
             Of the draw of `up`.
 
@@ -230,46 +387,42 @@ class Puma:
         ------
         ValueError
             No, duplicate, unknown or all samples in `ids`; a marked one in `up`; negative l1 or l2,
-            or either with ``up=None``.
+            bounds that do not fit, or any of them with ``up=None``; scores that do not fit.
         """
-        chosen = self._chosen(criterion)
         marked = self._data.positions(ids)
+        self._influence.stages = Stages()
         with self._objective.untouched():
+            criteria = self._chosen(criterion)
             removal = remove(
                 self._influence,
-                chosen,
+                criteria,
                 marked,
                 eta=eta,
                 max_change=max_change,
                 up=up,
                 l1=l1,
                 l2=l2,
+                lower=lower,
+                upper=upper,
+                scores=None if scores is None else self._handed_in(scores, criteria),
                 seed=seed,
                 n_threads=self._n_threads,
             )
-        return replace(removal, _audit=lambda edit: self._audit(edit, chosen))
+        return replace(removal, _audit=lambda edit: self._audit(edit, criteria))
 
-    def _audit(self, removal: Removal, criterion: Criterion) -> Any:
+    def _audit(self, removal: Removal, criteria: Criteria) -> Any:
         with self._objective.untouched():
-            return removal_report(removal, self._objective, criterion, self._data, self._holdout)
+            return removal_report(removal, self._objective, criteria, self._data, self._holdout)
 
-    def _chosen(self, criterion: Any) -> Criterion:
-        return self._criterion if criterion is None else self._as_criterion(criterion)
+    def _handed_in(self, scores: ArrayLike | str | os.PathLike[str], criteria: Criteria) -> NDArray[np.float64]:
+        if isinstance(scores, (str, os.PathLike)):
+            scores = stored_scores(scores, self._influence, criteria)
+        return as_scores(scores, self.n, len(criteria.each) if criteria.several else None)
 
-    def _default_criterion(self) -> Criterion:
+    def _chosen(self, criterion: Any) -> Criteria:
+        return self._criteria if criterion is None else self._asked(criterion)
+
+    def _default_criterion(self) -> Criteria:
         if self._holdout is None:
-            return MeanLoss(self._data, is_training=True)
-        return MeanLoss(self._holdout)
-
-    def _as_criterion(self, criterion: Any) -> Criterion:
-        """Wrap a user's criterion once, so that what is solved for it is found again."""
-        if id(criterion) not in self._criteria:
-            if callable(criterion):
-                wrapped: Criterion = Function(criterion)
-            else:
-                wrapped = MeanLoss(self._read(criterion, name="criterion"))
-            # The user's object is kept along, so that its id is not given to another one.
-            self._criteria[id(criterion)] = criterion, wrapped
-            if len(self._criteria) > KEPT_CRITERIA:
-                del self._criteria[next(iter(self._criteria))]
-        return self._criteria[id(criterion)][1]
+            return Criteria((MeanLoss(self._data, is_training=True),))
+        return Criteria((MeanLoss(self._holdout),))

@@ -21,3 +21,8 @@ class Stages(dict[str, float]):
             yield
         finally:
             self[name] = time.perf_counter() - start
+
+    def kept(self, name: str) -> None:
+        """Note that what `name` stands for was known from an earlier call and took no time."""
+        if name not in self:
+            self[f"{name} (kept)"] = 0.0

@@ -154,7 +154,7 @@ def test_the_demo_shows_an_effect_of_the_reweighting(demo):
     assert ran.returncode == 0, ran.stderr
     numbers = json.loads((folder / "report" / "report.json").read_text())
     assert numbers["b"] != 0
-    assert numbers["weights"]["nonzero"] > 0
+    assert numbers["weights"]["nnz"] > 0
     ours, plain = numbers["criterion_change"]["after"], numbers["criterion_change"]["plain"]
     assert abs(ours["measured"]) < abs(plain["measured"])
     assert abs(ours["predicted_by_patch"]) < 1e-2 * abs(plain["predicted_by_patch"])
@@ -298,7 +298,7 @@ def test_ids_as_a_mask_or_a_text(here, tmp_path, kind):
 )
 @pytest.mark.parametrize("key", [None, "state_dict", "model"])
 def test_a_checkpoint_is_found_under_keys_and_prefixes(here, model, tmp_path, prefix, key):
-    from puma_fast.cli.checkpoint import load_checkpoint
+    from puma_fast.score.checkpoint import load_checkpoint
 
     state = {prefix + name: value for name, value in model.state_dict().items()}
     torch.save({key: state, "epoch": 3} if key else state, tmp_path / "net.ckpt")
@@ -311,7 +311,7 @@ def test_a_checkpoint_is_found_under_keys_and_prefixes(here, model, tmp_path, pr
 
 
 def test_tied_tensors_come_back_from_one_name(tmp_path):
-    from puma_fast.cli.checkpoint import load_checkpoint
+    from puma_fast.score.checkpoint import load_checkpoint
 
     namespace = {}
     exec(PROBLEM, namespace)
@@ -337,7 +337,7 @@ def test_a_checkpoint_that_does_not_fit_names_what(here, tmp_path):
     said = refusal(remove(here, tmp_path, model="problem:wide"))
     assert "net.safetensors does not fit the model" in said
     assert "body.weight is (5, 4), the model's (7, 4)" in said
-    assert "Let --model give the model that was saved" in said
+    assert "Give the model that was saved" in said
 
 
 def test_missing_and_unexpected_entries_are_named_a_few_at_a_time(here, tmp_path):

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from puma_fast.data import Samples
     from puma_fast.edit.removal import Removal
-    from puma_fast.score.criteria import Criterion
+    from puma_fast.score.criteria import Criteria
     from puma_fast.score.objective import Objective
 
 
@@ -41,7 +41,7 @@ class Measurement:
 
     Attributes
     ----------
-    criterion : float
+    criterion : float, or ndarray of shape (k,)
         C.
     accuracy : float or None
         On the held-out data, or on the training data where none are held out; None outside classification.
@@ -53,7 +53,7 @@ class Measurement:
         Marked samples against held-out ones by confidence, by negative loss where there is none.
     """
 
-    criterion: float
+    criterion: float | NDArray[np.float64]
     accuracy: float | None
     marked: Predictions
     others: Predictions | None
@@ -65,8 +65,8 @@ class Measurement:
         confidence = self.marked.confidence
         return None if confidence is None else float(confidence.mean())
 
-    def numbers(self) -> dict[str, float | None]:
-        """Give the figures without the arrays."""
+    def numbers(self) -> dict[str, Any]:
+        """Give the figures without the samples' own."""
         return {
             "criterion": self.criterion,
             "accuracy": self.accuracy,
@@ -85,23 +85,26 @@ class RemovalReport:
     ----------
     removal : Removal
         What was done, with its settings and diagnostics.
-    criterion_name : str
-        What C is.
+    criterion_name : str or list of str
+        What C is, or each of several.
     before, after, plain : Measurement
         The original model, the patched one, and one patched by Φ_mk alone, at the same η.
     seconds : dict of str to float
-        Per stage, the measuring included.
+        Per stage of the call, the measuring included; "(kept)" is what an earlier call had computed.
     """
 
     removal: Removal
-    criterion_name: str
+    criterion_name: str | list[str]
     before: Measurement
     after: Measurement
     plain: Measurement
     seconds: Mapping[str, float]
 
     def numbers(self) -> dict[str, Any]:
-        """Give every figure of the report as plain numbers and words, as the JSON receipt holds them."""
+        """Give every figure of the report as plain numbers and words, as the JSON receipt holds them.
+
+        What belongs to the criterion is one number, or a list of k for several.
+        """
         removal = self.removal
         weights, qp = removal.weights, removal.reweighting
         changes = {
@@ -115,7 +118,7 @@ class RemovalReport:
                 ("plain", removal.plain, self.plain),
             )
         }
-        return {
+        numbers = {
             "puma_fast": __version__,
             "python": platform.python_version(),
             "n": removal.n,
@@ -132,7 +135,7 @@ class RemovalReport:
             "criterion_change": changes,
             "b": removal.b,
             "weights": {
-                "nonzero": int(np.count_nonzero(weights)),
+                "nnz": int(np.count_nonzero(weights)),
                 "l1_norm": float(np.abs(weights).sum()),
                 "smallest": float(weights.min(initial=0.0)),
                 "largest": float(weights.max(initial=0.0)),
@@ -156,36 +159,45 @@ class RemovalReport:
                     "status": solve.status,
                     "iterations": solve.iterations,
                     "residual": solve.residual,
-                    # A right-hand side of nought leaves no Krylov space to see one from.
-                    "smallest_ritz": solve.smallest_ritz if math.isfinite(solve.smallest_ritz) else None,
+                    "smallest_ritz": solve.smallest_ritz,
                 }
                 for name, solve in removal.solves.items()
             },
             "seconds": dict(self.seconds),
         }
+        valid: dict[str, Any] = _valid(numbers)
+        return valid
 
     def __str__(self) -> str:
         """Print the table of evidence."""
         numbers = self.numbers()
         measured, change = numbers["measured"], numbers["criterion_change"]
+        models = "before", "after", "plain"
         rows: list[tuple[str, ...]] = [("", "before", "removed", "without reweighting")]
-        for label, key, digits in (
-            ("criterion", "criterion", 6),
-            ("accuracy", "accuracy", 4),
-            ("marked: mean confidence", "marked_confidence", 4),
-            ("marked: mean loss", "marked_loss", 4),
-            ("membership attack: AUC", "membership_auc", 4),
-            ("membership attack: advantage", "membership_advantage", 4),
+        values = zip(*(np.atleast_1d(measured[model]["criterion"]) for model in models), strict=True)
+        rows += [
+            (label, *(f"{value:.6f}" for value in each))
+            for label, each in zip(self._labels("criterion"), values, strict=True)
+        ]
+        for label, key in (
+            ("accuracy", "accuracy"),
+            ("marked: mean confidence", "marked_confidence"),
+            ("marked: mean loss", "marked_loss"),
+            ("membership attack: AUC", "membership_auc"),
+            ("membership attack: advantage", "membership_advantage"),
         ):
-            values = [measured[model][key] for model in ("before", "after", "plain")]
-            if values[0] is not None:
-                rows.append((label, *(f"{value:.{digits}f}" for value in values)))
+            if measured["before"][key] is not None:
+                rows.append((label, *(f"{measured[model][key]:.4f}" for model in models)))
         for label, key in (
             ("criterion change, predicted by the patch", "predicted_by_patch"),
             ("criterion change, predicted by the scores", "predicted_by_scores"),
             ("criterion change, measured", "measured"),
         ):
-            rows.append((label, "", f"{change['after'][key]:+.4e}", f"{change['plain'][key]:+.4e}"))
+            pairs = zip(*(np.atleast_1d(change[model][key]) for model in ("after", "plain")), strict=True)
+            rows += [
+                (line, "", *(f"{value:+.4e}" for value in pair))
+                for line, pair in zip(self._labels(label), pairs, strict=True)
+            ]
         widths = [max(len(row[column]) for row in rows) for column in range(4)]
         table = "\n".join(
             "  ".join(
@@ -238,7 +250,7 @@ class RemovalReport:
         folder.mkdir(parents=True, exist_ok=True)
         receipt, shown = folder / "report.json", folder / "report.html"
         with replacing(receipt) as there:
-            text = json.dumps(_valid(self.numbers()), indent=2, allow_nan=False)
+            text = json.dumps(self.numbers(), indent=2, allow_nan=False)
             there.write_text(text + "\n", encoding="utf-8")
         if not page.possible():
             return [receipt]
@@ -246,34 +258,53 @@ class RemovalReport:
             there.write_text(page.render(self), encoding="utf-8")
         return [receipt, shown]
 
+    def _labels(self, label: str) -> list[str]:
+        """Give a row's label, once or for each of several criteria."""
+        names = self.criterion_name
+        return [label] if isinstance(names, str) else [f"{label}: {name}" for name in names]
+
     def _heading(self) -> str:
-        removal = self.removal
+        removal, names = self.removal, self.criterion_name
+        what = f"criterion: {names}" if isinstance(names, str) else f"criteria: {', '.join(names)}"
         return (
             f"Removal of {len(removal.marked)} of {removal.n} samples at eta = {removal.eta:.4g} "
-            f"(eta*n = {removal.eta * removal.n:.4g} deletions); criterion: {self.criterion_name}"
+            f"(eta*n = {removal.eta * removal.n:.4g} deletions); {what}"
         )
 
     def _settings(self, numbers: Mapping[str, Any]) -> list[str]:
-        weights, qp = numbers["weights"], numbers["reweighting"]
+        weights, qp, settings = numbers["weights"], numbers["reweighting"], numbers["settings"]
+        b = " ".join(f"{value:.4g}" for value in np.atleast_1d(numbers["b"]))
         lines = []
         if qp is not None:
+            box = "".join(
+                f", {name} = {bound if isinstance(bound, str) else f'{bound:.3g}'}"
+                for name in ("lower", "upper")
+                if (bound := settings[name]) is not None
+            )
             lines.append(
-                f"weights    b = {numbers['b']:.4g}; {weights['nonzero']} of {numbers['up']} not nought, "
-                f"sum of magnitudes {weights['l1_norm']:.4g}; l1 = {qp['l1']:.3g}, l2 = {qp['l2']:.3g}; "
+                f"weights    b = {b}; {weights['nnz']} of {numbers['up']} not nought, "
+                f"sum of magnitudes {weights['l1_norm']:.4g}; l1 = {qp['l1']:.3g}, l2 = {qp['l2']:.3g}{box}; "
                 f"|b - Psi'lambda| = {qp['residual']:.3g}, gap {qp['gap']:.1e} ({qp['status']})"
             )
         else:
-            lines.append(f"weights    b = {numbers['b']:.4g}; none (up=None)")
+            lines.append(f"weights    b = {b}; none (up=None)")
+        if settings["scores"] == "handed in":
+            lines.append("scores     handed in, not computed here: the two predictions differ by their error")
         lines.append(f"damping    {numbers['damping']['value']:.4g}, {numbers['damping']['reason']}")
         lines += [f"solve      {name}: {solve}" for name, solve in self.removal.solves.items()]
         return lines
 
     def _times(self) -> str:
-        return ", ".join(f"{name} {seconds:.2f}" for name, seconds in self.seconds.items())
+        return ", ".join(
+            name if name.endswith("(kept)") else f"{name} {seconds:.2f}"
+            for name, seconds in self.seconds.items()
+        )
 
 
 def _valid(value: Any) -> Any:
-    """Give nested numbers as JSON knows them: no infinities and no NaN, which become null."""
+    """Give nested numbers as JSON knows them: arrays as lists, infinities and NaN as null."""
+    if isinstance(value, np.ndarray):
+        value = value.tolist()
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, dict):
@@ -282,7 +313,7 @@ def _valid(value: Any) -> Any:
 
 
 def removal_report(
-    removal: Removal, objective: Objective, criterion: Criterion, samples: Samples, holdout: Samples | None
+    removal: Removal, objective: Objective, criteria: Criteria, samples: Samples, holdout: Samples | None
 ) -> RemovalReport:
     """Measure a removal.
 
@@ -292,7 +323,7 @@ def removal_report(
         The edit to audit.
     objective : Objective
         Model and loss.
-    criterion : Criterion
+    criteria : Criteria
         What was to be preserved.
     samples : Samples
         The training data.
@@ -302,30 +333,41 @@ def removal_report(
     Returns
     -------
     RemovalReport
+
+    Raises
+    ------
+    ValueError
+        The patch is so long that the patched model's losses are not finite.
     """
     stages = Stages(removal.seconds)
     with stages("measurement"):
         before, after, plain = (
-            _measure(objective, parameters, criterion, samples, holdout, removal.marked)
+            _measure(objective, parameters, criteria, samples, holdout, removal)
             for parameters in (
                 objective.parameters,
                 removal.patched(removal.direction),
                 removal.patched(removal.plain),
             )
         )
-    return RemovalReport(removal, criterion.name, before, after, plain, dict(stages))
+    return RemovalReport(removal, criteria.name, before, after, plain, dict(stages))
 
 
 def _measure(
     objective: Objective,
     parameters: Mapping[str, Tensor],
-    criterion: Criterion,
+    criteria: Criteria,
     samples: Samples,
     holdout: Samples | None,
-    marked: NDArray[np.int64],
+    removal: Removal,
 ) -> Measurement:
-    there = predict(objective, parameters, samples, marked)
+    there = predict(objective, parameters, samples, removal.marked)
     others = None if holdout is None else predict(objective, parameters, holdout)
+    if not all(np.isfinite(each.loss).all() for each in (there, others) if each is not None):
+        msg = (
+            f"at eta={removal.eta:.3g} (eta*n = {removal.eta * removal.n:.3g} deletions) the patched model's "
+            f"losses are not finite: the patch is too long; look at a shorter one, such as at({1 / removal.n:.3g})"
+        )
+        raise ValueError(msg)
     attack = None
     if others is not None:
         by_confidence = there.confidence is not None and others.confidence is not None
@@ -333,4 +375,6 @@ def _measure(
             *(each.confidence if by_confidence else -each.loss for each in (there, others))  # type: ignore[arg-type]
         )
     everyone = predict(objective, parameters, samples) if others is None else others
-    return Measurement(criterion.value(objective, parameters), everyone.accuracy, there, others, attack)
+    value = criteria.values(objective, parameters)
+    criterion = value if criteria.several else float(value)
+    return Measurement(criterion, everyone.accuracy, there, others, attack)

@@ -90,7 +90,7 @@ def _in_words(report: RemovalReport) -> str:
     helped = "helped" if numbers["b"] > 0 else "hurt"
     return (
         f"Together the marked samples {helped} the held-out loss (b = {numbers['b']:.3g}), so weights on "
-        f"{weights['nonzero']} of the other {numbers['up']} samples make up for them (between "
+        f"{weights['nnz']} of the other {numbers['up']} samples make up for them (between "
         f"{weights['smallest']:.2g} and {weights['largest']:.2g}, {weights['l1_norm']:.3g} in all).\n"
         f"With these weights the removal was predicted to move the held-out loss by "
         f"{ours['predicted_by_patch']:+.1e} and moved it by {ours['measured']:+.1e}; without them the "

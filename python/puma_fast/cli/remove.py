@@ -125,9 +125,9 @@ def run(options: argparse.Namespace) -> None:
 
     from puma_fast.atomic import replacing
     from puma_fast.audit import page
-    from puma_fast.cli.checkpoint import load_checkpoint
     from puma_fast.cli.results import save_report
     from puma_fast.puma import Puma
+    from puma_fast.score.checkpoint import load_checkpoint
 
     page.possible()
     device = checks.device(options.device)
@@ -136,7 +136,7 @@ def run(options: argparse.Namespace) -> None:
         msg = f"--model {options.model} gives {type(model).__name__}, not a torch.nn.Module"
         raise checks.UsageError(msg)
     if options.checkpoint is not None:
-        load_checkpoint(model, options.checkpoint)
+        load_checkpoint(model, options.checkpoint, name="--checkpoint")
     data = named("--data", options.data)
     loss = named("--loss", options.loss, call=False) if ":" in options.loss else options.loss
     holdout = None if options.holdout is None else named("--holdout", options.holdout)

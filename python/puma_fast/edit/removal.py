@@ -19,41 +19,43 @@ import torch
 
 from puma_fast.edit.upweighted import choose_up
 from puma_fast.numeric.reweight import solve_weights
-from puma_fast.stages import Stages
+from puma_fast.score.handed_in import compare_roads
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from numpy.typing import NDArray
+    from numpy.typing import ArrayLike, NDArray
     from torch import Tensor, nn
 
     from puma_fast.audit.report import RemovalReport
     from puma_fast.edit.upweighted import Up
     from puma_fast.numeric.reweight import WeightsInfo
-    from puma_fast.score.criteria import Criterion
+    from puma_fast.score.criteria import Criteria
     from puma_fast.score.influence import Damping, Influence
     from puma_fast.score.objective import Objective
     from puma_fast.score.solve import Solve
 
+    Numbers = float | NDArray[np.float64]
+    """A number for the one criterion, or (k,) for several."""
 
 _LEAST_ETA = 1e-12
 """Where the search for η by a bound gives up and says 0: no length worth the name keeps the bound."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Prediction:
     """A change of the criterion to first order, by the two roads of the identity.
 
     Attributes
     ----------
-    by_patch : float
+    by_patch : float, or ndarray of shape (k,)
         η·∇Cᵀd, from the change of the parameters.
-    by_scores : float
+    by_scores : float, or ndarray of shape (k,)
         η(b − Ψᵀλ), from the scores.
     """
 
-    by_patch: float
-    by_scores: float
+    by_patch: Numbers
+    by_scores: Numbers
 
     def scaled(self, factor: float) -> Prediction:
         """Give both roads times `factor`."""
@@ -84,11 +86,11 @@ class Removal:
     ----------
     marked, up : ndarray of shape (m,) and (u,), int64
         Positions of the marked samples and of those that could be reweighted.
-    psi_marked, psi_up : ndarray of shape (m,) and (u,), float64
-        Their influences ψ on the criterion.
+    psi_marked, psi_up : ndarray of shape (m,) and (u,), or (m, k) and (u, k), float64
+        Their influences ψ on the criterion, or on k criteria.
     weights : ndarray of shape (u,), float64
         λ*, one for each sample of `up`.
-    b : float
+    b : float, or ndarray of shape (k,)
         Σψ over the marked samples: what their removal costs the criterion per unit of η.
     eta : float
         η; 1/n is, to first order, a refit without the marked samples.
@@ -101,7 +103,7 @@ class Removal:
     solves : dict of str to Solve
         How the curvature solves ended, by stage.
     seconds : dict of str to float
-        Seconds per stage.
+        Seconds per stage of this call; what was known from an earlier one is named as kept, with 0.
     settings : dict
         What else was asked for (loss, weight decay, curvature, solver …), in plain numbers and words.
     direction, plain : Direction
@@ -113,7 +115,7 @@ class Removal:
     psi_marked: NDArray[np.float64]
     psi_up: NDArray[np.float64]
     weights: NDArray[np.float64]
-    b: float
+    b: Numbers
     eta: float
     n: int
     reweighting: WeightsInfo | None
@@ -139,8 +141,24 @@ class Removal:
 
     @cached_property
     def model(self) -> nn.Module:
-        """A patched copy of the model, made on first use, in the mode and on the device of the original."""
+        """A patched copy of the model, in the mode and on the device of the original.
+
+        It is made on first use, from the model as it is then, and kept.
+
+        Raises
+        ------
+        RuntimeError
+            The model was trained or changed between the removal and the first use.
+        ValueError
+            η takes the parameters out of their type's range.
+        """
         parameters = self.patched(self.direction)
+        if not all(bool(torch.isfinite(value).all()) for value in parameters.values()):
+            msg = (
+                f"eta={self.eta:.3g} (eta*n = {self.eta * self.n:.3g} deletions) takes the parameters out of "
+                f"the range of their type; take a shorter patch, such as at({1 / self.n:.3g})"
+            )
+            raise ValueError(msg)
         model = copy.deepcopy(self._objective.model)
         with torch.no_grad():
             for name, value in model.named_parameters():
@@ -185,15 +203,15 @@ class Removal:
         used = np.count_nonzero(self.weights)
         return (
             f"Removal of {len(self.marked)} of {self.n} samples at eta={self.eta:.3g} "
-            f"(eta*n={self.eta * self.n:.3g}): b={self.b:.3g}, {used} of {len(self.up)} samples reweighted, "
-            f"predicted change of the criterion {self.predicted.by_patch:.3g} "
-            f"({self.eta * self.b:.3g} without reweighting)"
+            f"(eta*n={self.eta * self.n:.3g}): b={_shown(self.b)}, {used} of {len(self.up)} samples "
+            f"reweighted, predicted change of the criterion {_shown(self.predicted.by_patch)} "
+            f"({_shown(self.eta * self.b)} without reweighting)"
         )
 
 
 def remove(
     influence: Influence,
-    criterion: Criterion,
+    criteria: Criteria,
     marked: NDArray[np.int64],
     *,
     eta: float | Literal["auto"] | None = None,
@@ -201,6 +219,9 @@ def remove(
     up: Up = "rest",
     l1: float = 0.0,
     l2: float | None = None,
+    lower: ArrayLike | None = None,
+    upper: ArrayLike | None = None,
+    scores: NDArray[np.float64] | None = None,
     seed: int = 0,
     n_threads: int | None = None,
 ) -> Removal:
@@ -210,61 +231,67 @@ def remove(
     ----------
     influence : Influence
         Scores and solves of the model.
-    criterion : Criterion
+    criteria : Criteria
         What is to be preserved.
     marked : ndarray of shape (m,), int64
         Positions of the samples to remove.
-    eta, max_change, up, l1, l2, seed, n_threads
+    scores : ndarray of shape (n,) or (n, k), optional
+        Influences computed elsewhere, in the place of the model's own.
+    eta, max_change, up, l1, l2, lower, upper, seed, n_threads
         See `Puma.remove`.
 
     Returns
     -------
     Removal
     """
-    samples, stages = influence.samples, Stages()
+    samples = influence.samples
+    stages = influence.stages
     if len(marked) == samples.n:
         msg = f"ids mark all {samples.n} samples; at least one must stay, so leave some out"
         raise ValueError(msg)
-    if up is None and (l1 != 0 or l2 is not None):
-        msg = (
-            f"l1={l1!r} and l2={l2!r} price weights, of which up=None has none; "
-            "leave them out or pass up='rest'"
-        )
+    prices = {"l1": l1, "l2": l2, "lower": lower, "upper": upper}
+    given = [f"{name}={value!r}" for name, value in prices.items() if value is not None and name != "l1" or l1]
+    if up is None and given:
+        msg = f"{' and '.join(given)} of weights, of which up=None has none; leave them out or pass up='rest'"
         raise ValueError(msg)
-    for name, price in (("l1", l1), ("l2", l2)):
-        if price is not None and not price >= 0:
-            msg = f"{name} must be a number, at least 0, got {price!r}; leave it out for its default"
-            raise ValueError(msg)
     length = _starting_eta(eta, max_change, samples.n)
     up_positions = choose_up(up, samples, influence.objective, marked, seed)
+    # A reweighting of nothing, which refuses what the real one would, before the long work.
+    solve_weights(np.zeros(len(up_positions)), target=0.0, **prices)
 
-    gradient, criterion_solve = influence.direction(criterion)
-    # Reweighting the rest asks for nearly every score, so all are computed, and kept for the next call.
-    whole = len(marked) + len(up_positions) == samples.n
-    psi = influence.scores(criterion, None if whole else np.concatenate([marked, up_positions]))
-    psi_marked, psi_up = (
-        (psi[marked], psi[up_positions]) if whole else (psi[: len(marked)], psi[len(marked) :])
-    )
-    b = float(psi_marked.sum())
+    gradients = influence.gradients(criteria.each)
+    if scores is None:
+        psi_marked, psi_up = _own_scores(influence, criteria, marked, up_positions)
+        solves = influence.solves(criteria.each)
+        solves = {stage.replace(" solve", ""): solve for stage, solve in solves.items()}
+    else:
+        psi_marked, psi_up, solves = scores[marked], scores[up_positions], {}
+    b = _number(psi_marked.sum(0))
     weights, reweighting = np.zeros(len(up_positions)), None
     if up is not None:
         with stages("reweighting"):
             solved, reweighting = solve_weights(
-                psi_up, target=b, l1=l1, l2=l2, n_threads=n_threads, return_info=True
+                psi_up, target=b, **prices, n_threads=n_threads, return_info=True
             )
             weights = solved.astype(np.float64, copy=False)
     with stages("gradient sums"):
-        towards = influence.gradient_sum(marked, np.ones(len(marked)))
-        back = influence.gradient_sum(up_positions, weights)
+        towards = influence.passes.gradient_sum(marked, np.ones(len(marked)))
+        back = influence.passes.gradient_sum(up_positions, weights)
     with stages("marked solve"):
-        solves = {"criterion": criterion_solve, "marked": influence.inverse(towards, stage="marked solve")}
-    plain = Direction(solves["marked"].x, Prediction(float(gradient @ solves["marked"].x), b))
+        solves["marked"] = influence.inverse(towards, stage="marked solve")
+
+    def along(vector: Tensor) -> Numbers:
+        return _number(criteria.shaped((gradients @ vector).cpu().numpy()))
+
+    plain = Direction(solves["marked"].x, Prediction(along(solves["marked"].x), b))
+    if scores is not None:
+        compare_roads(plain.slope.by_patch, b, samples.n)
     direction = plain
     if weights.any():
         with stages("reweighted solve"):
             solves["reweighted"] = influence.inverse(back, stage="reweighted solve")
         vector = plain.vector - solves["reweighted"].x
-        direction = Direction(vector, Prediction(float(gradient @ vector), b - float(weights @ psi_up)))
+        direction = Direction(vector, Prediction(along(vector), _number(b - weights @ psi_up)))
     removal = Removal(
         marked=marked,
         up=up_positions,
@@ -277,16 +304,49 @@ def remove(
         reweighting=reweighting,
         damping=influence.damping,
         solves=solves,
-        seconds={**influence.stages, **stages},
-        settings=influence.settings | {"seed": seed, "max_change": max_change},
+        seconds=dict(stages),
+        settings=influence.settings
+        | {
+            "seed": seed,
+            "max_change": max_change,
+            "scores": "computed here" if scores is None else "handed in",
+            "lower": _bound_in_words(lower),
+            "upper": _bound_in_words(upper),
+        },
         direction=direction,
         plain=plain,
         _objective=influence.objective,
         _version=influence.objective.version,
     )
-    if max_change is None:
-        return removal
-    return replace(_within(removal, criterion, max_change), settings=removal.settings)
+    return removal if max_change is None else _within(removal, criteria, max_change)
+
+
+def _own_scores(
+    influence: Influence, criteria: Criteria, marked: NDArray[np.int64], up: NDArray[np.int64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Compute ψ of the marked samples and of those to be reweighted."""
+    # Reweighting the rest asks for nearly every score, so all are computed, and kept for the next call.
+    if len(marked) + len(up) == influence.samples.n:
+        psi = criteria.shaped(influence.scores(criteria.each))
+        return psi[marked], psi[up]
+    psi = criteria.shaped(influence.scores(criteria.each, np.concatenate([marked, up])))
+    return psi[: len(marked)], psi[len(marked) :]
+
+
+def _number(values: Any) -> Numbers:
+    """Give a vector as it is, and a single number as a float."""
+    return float(values) if np.ndim(values) == 0 else np.asarray(values, dtype=np.float64)
+
+
+def _shown(values: Numbers) -> str:
+    return " ".join(f"{value:.3g}" for value in np.atleast_1d(values))
+
+
+def _bound_in_words(bound: ArrayLike | None) -> float | str | None:
+    """Give a bound for reports: one number, or the range of many."""
+    if bound is None or np.ndim(bound) == 0:
+        return None if bound is None else float(np.asarray(bound))
+    return f"{np.min(bound):.4g} to {np.max(bound):.4g}, one for each sample"
 
 
 def checked_eta(eta: float) -> float:
@@ -301,32 +361,35 @@ def checked_eta(eta: float) -> float:
 
 
 def _starting_eta(eta: float | Literal["auto"] | None, max_change: float | None, n: int) -> float:
-    if (eta == "auto") != (max_change is not None):
+    if (isinstance(eta, str) and eta == "auto") != (max_change is not None):
         msg = f"eta='auto' and max_change go together, got eta={eta!r} and max_change={max_change!r}"
         raise ValueError(msg)
-    if max_change is not None and not 0 < max_change < float("inf"):
-        msg = f"max_change must be a positive change of the criterion, got {max_change!r}"
+    if max_change is not None and not (isinstance(max_change, Real) and 0 < max_change < float("inf")):
+        msg = (
+            "max_change must be a finite number above 0, the largest change of the criterion allowed, "
+            f"got {max_change!r}"
+        )
         raise ValueError(msg)
-    return 1 / n if eta is None or eta == "auto" else checked_eta(eta)
+    return 1 / n if eta is None or isinstance(eta, str) and eta == "auto" else checked_eta(eta)
 
 
-def _within(removal: Removal, criterion: Criterion, max_change: float) -> Removal:
-    """Find the largest η ≤ 1, to 5 %, up to which the criterion is seen to move by at most `max_change`.
+def _within(removal: Removal, criteria: Criteria, max_change: float) -> Removal:
+    """Find the largest η ≤ 1, to 5 %, up to which no criterion is seen to move by more than `max_change`.
 
     η grows from 1/n by doubling and is then bisected: every length up to the one returned that was
     tried kept the bound (δ of Eq. 2), the next ones tried did not.
     """
     objective = removal._objective
-    start = criterion.value(objective, objective.parameters)
+    start = criteria.values(objective, objective.parameters)
 
     def holds(eta: float) -> bool:
-        there = removal.at(eta)
-        return abs(criterion.value(objective, there.patched(there.direction)) - start) <= max_change
+        there = replace(removal, eta=eta).patched(removal.direction)
+        return bool((np.abs(criteria.values(objective, there) - start) <= max_change).all())
 
     low, high = 0.0, min(removal.eta, 1.0)
     while holds(high):
         if high == 1.0:
-            return removal.at(1.0)
+            return replace(removal, eta=1.0)
         low, high = high, min(2 * high, 1.0)
     # Where not even one deletion is within the bound, the way leads down.
     while low == 0.0 and high > _LEAST_ETA:
@@ -334,4 +397,4 @@ def _within(removal: Removal, criterion: Criterion, max_change: float) -> Remova
     while low > 0.0 and high > 1.05 * low:
         middle = (low * high) ** 0.5
         low, high = (middle, high) if holds(middle) else (low, middle)
-    return removal.at(low)
+    return replace(removal, eta=low)

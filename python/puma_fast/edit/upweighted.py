@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-import torch
+
+from puma_fast.score.groups import classes
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -57,27 +58,16 @@ def choose_up(
         if not 0 < up <= len(rest):
             msg = f"up={up}: of the unmarked samples 1 to {len(rest)} can be drawn; or pass 'rest' for all"
             raise ValueError(msg)
-        return _draw(int(up), rest, _classes(samples, objective)[rest], np.random.default_rng(seed))
+        labels = classes(samples, objective.targets) if objective.has_outputs else None
+        # Where there are no classes, all samples are of one.
+        strata = np.zeros(len(rest), dtype=np.int64) if labels is None else labels[rest]
+        return _draw(int(up), rest, strata, np.random.default_rng(seed))
     positions = samples.positions(up, name="up")
     both = np.intersect1d(positions, marked)
     if both.size:
         msg = f"up holds the marked sample at position {both[0]}; leave marked samples out of up"
         raise ValueError(msg)
     return positions
-
-
-def _classes(samples: Samples, objective: Objective) -> NDArray[np.int64]:
-    """Read every sample's class; all the same where the targets are not one integer per sample."""
-    if not objective.has_outputs:
-        return np.zeros(samples.n, dtype=np.int64)
-    rows = []
-    for where, batch in samples.batches(description="labels"):
-        targets = objective.targets(batch)
-        one_each = isinstance(targets, torch.Tensor) and targets.shape == (len(where),)
-        if not one_each or targets.is_floating_point():
-            return np.zeros(samples.n, dtype=np.int64)
-        rows.append(targets.cpu().numpy())
-    return np.concatenate(rows).astype(np.int64)
 
 
 def _draw(

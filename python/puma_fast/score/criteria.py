@@ -1,22 +1,31 @@
 """What is to be preserved or improved: a differentiable function C of the edited parameters.
 
 A criterion gives its gradient (one pass) and its value at any parameters, so that a prediction can be
-held against a measurement.
+held against a measurement. Several at once are kept in the order that they were given in.
 """
 
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
 
     from puma_fast.data import Samples
     from puma_fast.score.objective import Objective
+
+KEPT_CRITERIA = 8
+"""Criteria that are remembered with their solves and scores: two vectors of p and one of n each."""
 
 _PIECES = 8
 """Pieces into which the data is cut at least, so that the noise of a mean gradient can be seen."""
@@ -98,11 +107,13 @@ class Function:
     ----------
     function : callable
         ``function(model) -> scalar tensor``; it brings its own data.
+    name : str, optional
+        By default the function's own.
     """
 
-    def __init__(self, function: Callable[[nn.Module], Tensor]) -> None:
+    def __init__(self, function: Callable[[nn.Module], Tensor], name: str | None = None) -> None:
         self.function = function
-        self.name = getattr(function, "__name__", type(function).__name__)
+        self.name = name or getattr(function, "__name__", type(function).__name__)
 
     def value(self, objective: Objective, parameters: Mapping[str, Tensor]) -> float:
         """Compute C at `parameters`."""
@@ -149,3 +160,95 @@ class Function:
             msg = f"criterion {self.name!r} must return one floating-point number as a tensor, got {got}"
             raise ValueError(msg)
         return value.squeeze()
+
+
+@dataclass(frozen=True)
+class Criteria:
+    """One criterion, or k of them in order.
+
+    Attributes
+    ----------
+    each : tuple of Criterion
+        The criteria.
+    several : bool
+        Whether they were given as a list or mapping: results then have an axis for them, even for one.
+    """
+
+    each: tuple[Criterion, ...]
+    several: bool = False
+
+    @property
+    def name(self) -> str | list[str]:
+        """What reports call it, or them."""
+        names = [criterion.name for criterion in self.each]
+        return names if self.several else names[0]
+
+    def values(self, objective: Objective, parameters: Mapping[str, Tensor]) -> NDArray[np.float64]:
+        """Compute C at `parameters`, of shape (k,) or ()."""
+        return self.shaped(np.array([criterion.value(objective, parameters) for criterion in self.each]))
+
+    def shaped(self, columns: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Take away the last axis, of length k, where one criterion was asked for."""
+        return columns if self.several else columns[..., 0]
+
+
+class AskedCriteria:
+    """Criteria from what users give; each is wrapped once, so that what is solved for it is found again.
+
+    Parameters
+    ----------
+    read : callable
+        ``read(data, name=) -> Samples``.
+    """
+
+    def __init__(self, read: Callable[..., Samples]) -> None:
+        self._read = read
+        # The user's object is kept along, so that its id is not given to another one.
+        self._known: dict[tuple[int, str | None], tuple[Any, Criterion]] = {}
+
+    def __call__(self, given: Any) -> Criteria:
+        """Wrap a criterion, or a list or mapping of them.
+
+        Raises
+        ------
+        ValueError
+            An empty list or mapping.
+        """
+        members = _members(given)
+        if members is None:
+            return Criteria((self._wrapped(given, None),))
+        if not members:
+            msg = "criterion is empty; give at least one, or leave it out for the default"
+            raise ValueError(msg)
+        criteria = tuple(self._wrapped(each, name) for name, each in members)
+        for key in list(self._known)[: -max(KEPT_CRITERIA, len(criteria))]:
+            del self._known[key]
+        return Criteria(criteria, several=True)
+
+    def _wrapped(self, given: Any, name: str | None) -> Criterion:
+        key = id(given), name
+        if key not in self._known:
+            wrapped: Criterion
+            if callable(given):
+                wrapped = Function(given, name)
+            else:
+                wrapped = MeanLoss(self._read(given, name=name or "criterion"))
+            self._known[key] = given, wrapped
+        # The last ones used are the last to go.
+        self._known[key] = self._known.pop(key)
+        return self._known[key][1]
+
+
+def _members(given: Any) -> list[tuple[str | None, Any]] | None:
+    """Give the criteria of a list or mapping with their names; None where `given` is a single one.
+
+    A tuple or mapping of tensors is data, and so is a list of samples: in a list, at least one criterion
+    has to be a function, a Dataset or a DataLoader. A mapping may hold anything.
+    """
+    if isinstance(given, Mapping) and not (given and all(hasattr(each, "__array__") for each in given.values())):
+        return [(str(name), each) for name, each in given.items()]
+    if isinstance(given, (list, tuple)) and (
+        not given or any(callable(each) or isinstance(each, (Dataset, DataLoader)) for each in given)
+    ):
+        return [(None if callable(each) else f"criterion {at}", each) for at, each in enumerate(given)]
+    return None

@@ -1,8 +1,8 @@
 """Influence of every training sample on a criterion: ψ_j = vᵀ∇L_j with v = H⁻¹∇C (PUMA, Eq. 9).
 
-One gradient of C, one curvature solve, one forward-mode pass over the data. ψ_j > 0: the sample helps;
-extra weight λ on it moves the criterion by −λψ_j/n (Eq. 8). What was solved once is kept until the
-model is trained further.
+One gradient and one curvature solve for each criterion C, one forward-mode pass over the data for all of
+them. ψ_j > 0: the sample helps; extra weight λ on it moves the criterion by −λψ_j/n (Eq. 8). What was
+solved once is kept until the model is trained further.
 """
 
 from __future__ import annotations
@@ -15,13 +15,17 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import torch
 
+from puma_fast.score.criteria import KEPT_CRITERIA
 from puma_fast.score.curvature import Curvature, Kind
+from puma_fast.score.passes import Passes
 from puma_fast.score.solve import ConjugateGradient, Exact, Solve, Solver, extreme_eigenvalues
 from puma_fast.stages import Stages
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
-    from torch import Tensor
+    from torch import Tensor, nn
 
     from puma_fast.data import Samples
     from puma_fast.score.criteria import Criterion
@@ -34,9 +38,6 @@ TOLERANCE_FLOAT64, TOLERANCE_FLOAT32 = 1e-10, 1e-5
 """Relative residual of the solves by default, by the type of the edited parameters."""
 
 SOLVERS = ("cg", "exact")
-
-KEPT_CRITERIA = 8
-"""Criteria whose solves and scores are kept, two vectors of p and one of n each."""
 
 
 @dataclass(frozen=True)
@@ -56,13 +57,22 @@ class Damping:
 
 
 @dataclass
+class _About:
+    """What is known of one criterion; it is kept along, so that its id is not given to another one."""
+
+    criterion: Criterion
+    gradient: Tensor
+    solve: Solve | None = None
+
+
+@dataclass
 class _Kept:
     """What was computed for one state of the model's parameters."""
 
     version: object
     curvature: Curvature
     damping: Damping
-    directions: dict[int, tuple[Criterion, Tensor, Solve]] = field(default_factory=dict)
+    about: dict[int, _About] = field(default_factory=dict)
     scores: dict[int, NDArray[np.float64]] = field(default_factory=dict)
 
 
@@ -99,11 +109,20 @@ class Influence:
         tol: float | None = None,
         max_iterations: int = 1000,
     ) -> None:
+        self._asked: dict[str, Any] = {
+            "curvature": curvature,
+            "solver": solver,
+            "damping": damping,
+            "tol": tol,
+            "max_iterations": max_iterations,
+        }
+        self.max_products = max_iterations
         if damping != "auto" and not (isinstance(damping, Real) and 0 <= damping < float("inf")):
             msg = f"damping must be 'auto' or a finite number, at least 0, got {damping!r}"
             raise ValueError(msg)
         self.objective = objective
         self.samples = samples
+        self.passes = Passes(objective, samples)
         self.stages = Stages()
         self._undamped = Curvature(objective, samples, curvature)
         self._damping: float | Literal["auto"] = damping
@@ -126,6 +145,11 @@ class Influence:
             "batch_size": self.samples.batch_size,
             "device": str(self.objective.device),
         }
+
+    @property
+    def asked_damping(self) -> float | str:
+        """The damping as it was asked for."""
+        return self._damping
 
     @property
     def damping(self) -> Damping:
@@ -153,82 +177,109 @@ class Influence:
             raise ValueError(msg)
         if solve.status != "solved":
             warnings.warn(
-                f"the solve for the {stage} ended as {solve}; raise damping, tol or max_iterations "
+                f"the {stage} ended as {solve}; raise damping, tol or max_iterations "
                 "if the report's two predictions differ",
                 stacklevel=2,
             )
         return solve
 
-    def direction(self, criterion: Criterion) -> tuple[Tensor, Solve]:
-        """Give ∇C, float64 (p,), and the solve for v = H⁻¹∇C."""
-        kept = self._current()
-        if id(criterion) not in kept.directions:
-            with self.stages("criterion gradient"):
-                gradient = criterion.gradient(self.objective)
-            with self.stages("criterion solve"):
-                solve = self.inverse(gradient, stage="criterion solve")
-            # The criterion is kept along, so that its id is not given to another one.
-            kept.directions[id(criterion)] = criterion, gradient, solve
-            if len(kept.directions) > KEPT_CRITERIA:
-                oldest = next(iter(kept.directions))
-                del kept.directions[oldest]
-                kept.scores.pop(oldest, None)
-        _, gradient, solve = kept.directions[id(criterion)]
-        return gradient, solve
+    def inverses(self, rows: Tensor, *, stage: str) -> Tensor:
+        """Solve H·x = row for every row of a float64 matrix (k, p); give the solutions as rows."""
+        return torch.stack([self.inverse(row, stage=stage).x for row in rows])
 
-    def scores(self, criterion: Criterion, positions: NDArray[np.int64] | None = None) -> NDArray[np.float64]:
-        """Compute ψ for every sample, or for those at `positions` in their order.
+    @property
+    def curvature(self) -> Curvature:
+        """The damped curvature at the parameters as they are now."""
+        return self._current().curvature
+
+    def of(self, model: nn.Module) -> Influence:
+        """Give the same settings for another model of the same kind: an earlier checkpoint, say."""
+        return Influence(self.objective.of(model), self.samples, **self._asked)
+
+    def gradients(self, criteria: Sequence[Criterion]) -> Tensor:
+        """Give ∇C of every criterion, float64 (k, p)."""
+        kept = self._room(criteria)
+        for criterion in criteria:
+            if id(criterion) not in kept:
+                with self.stages(_named("criterion gradient", criterion, criteria)):
+                    kept[id(criterion)] = _About(criterion, criterion.gradient(self.objective))
+            else:
+                self.stages.kept(_named("criterion gradient", criterion, criteria))
+        return torch.stack([kept[id(criterion)].gradient for criterion in criteria])
+
+    def solves(self, criteria: Sequence[Criterion]) -> dict[str, Solve]:
+        """Give the solves for v = H⁻¹∇C, by the name of their stage, in the order of the criteria."""
+        self.gradients(criteria)
+        kept, solves = self._current().about, {}
+        for criterion in criteria:
+            stage = _named("criterion solve", criterion, criteria)
+            about = kept[id(criterion)]
+            if about.solve is None:
+                with self.stages(stage):
+                    about.solve = self.inverse(about.gradient, stage=stage)
+            else:
+                self.stages.kept(stage)
+            solves[stage] = about.solve
+        return solves
+
+    def directions(self, criteria: Sequence[Criterion]) -> Tensor:
+        """Give v = H⁻¹∇C of every criterion, float64 (k, p)."""
+        return torch.stack([solve.x for solve in self.solves(criteria).values()])
+
+    def scores(
+        self, criteria: Sequence[Criterion], positions: NDArray[np.int64] | None = None
+    ) -> NDArray[np.float64]:
+        """Compute ψ for every sample, or for those at `positions` in their order, one pass for all criteria.
 
         Returns
         -------
-        ndarray of shape (n,) or (m,), float64
+        ndarray of shape (n, k) or (m, k), float64
             In units of the criterion per unit of weight, times n.
         """
-        _, solve = self.direction(criterion)
+        directions = self.directions(criteria)
         kept = self._current().scores
-        if id(criterion) in kept:
-            every = kept[id(criterion)]
-            return every.copy() if positions is None else every[positions]
+        unknown = [place for place, criterion in enumerate(criteria) if id(criterion) not in kept]
+        if unknown and positions is not None:
+            return self._pass(directions, positions)
+        if unknown:
+            fresh = self._pass(directions[unknown], None)
+            kept |= {id(criteria[place]): fresh[:, column] for column, place in enumerate(unknown)}
+        else:
+            self.stages.kept("scores")
+        psi = np.stack([kept[id(criterion)] for criterion in criteria], axis=1)
+        return psi if positions is None else psi[positions]
+
+    def _pass(self, directions: Tensor, positions: NDArray[np.int64] | None) -> NDArray[np.float64]:
+        psi = np.empty((self.samples.n if positions is None else len(positions), len(directions)))
+        done = 0
         with self.stages("scores"):
-            psi = self._pass(solve.x, positions)
-        if positions is None:
-            kept[id(criterion)] = psi.copy()
+            for where, columns in self.passes.derivatives(directions, positions):
+                psi[done : done + len(where)] = columns
+                done += len(where)
         return psi
 
-    def gradient_sum(self, positions: NDArray[np.int64], weights: NDArray[np.float64]) -> Tensor:
-        """Compute Σ w_i ∇L_i over the samples at `positions`, float64 (p,): one reverse pass.
-
-        Samples of weight nought are not read.
-        """
-        used = weights != 0
-        positions, weights = positions[used], weights[used]
-        total = torch.zeros(self.objective.layout.size, dtype=torch.float64, device=self.objective.device)
-        done = 0
-        for where, batch in self.samples.batches(positions, description="gradients"):
-            part = torch.from_numpy(weights[done : done + len(where)])
-            total += self.objective.gradient(batch, part.to(self.objective.device))
-            done += len(where)
-        return total
-
-    def _pass(self, direction: Tensor, positions: NDArray[np.int64] | None) -> NDArray[np.float64]:
-        psi = np.empty(self.samples.n if positions is None else len(positions))
-        done = 0
-        for where, batch in self.samples.batches(positions, description="scores"):
-            psi[done : done + len(where)] = (
-                self.objective.derivatives(batch, direction).double().cpu().numpy()
-            )
-            done += len(where)
-        return psi
+    def _room(self, criteria: Sequence[Criterion]) -> dict[int, _About]:
+        """Make room for `criteria` among what is kept; those of this call stay."""
+        current = self._current()
+        wanted = {id(criterion) for criterion in criteria}
+        old = [key for key in current.about if key not in wanted]
+        for key in old[: max(0, len(old) - max(0, KEPT_CRITERIA - len(wanted)))]:
+            del current.about[key]
+            current.scores.pop(key, None)
+        return current.about
 
     def _current(self) -> _Kept:
         """Give what is kept for the parameters as they are now; training drops what was there."""
         version = self.objective.version
         if self._kept is None or self._kept.version != version:
+            self._kept = None
             with self.stages("damping"):
                 damping = self._choose_damping()
             undamped = self._undamped
             damped = Curvature(self.objective, self.samples, undamped.kind, damping.value)
             self._kept = _Kept(version, damped, damping)
+        else:
+            self.stages.kept("damping")
         return self._kept
 
     def _choose_damping(self) -> Damping:
@@ -265,3 +316,11 @@ def _solver(solver: str | Solver, tol: float, max_iterations: int) -> Solver:
         msg = f"solver must be one of {', '.join(SOLVERS)}, or have solve(operator, rhs), got {solver!r}"
         raise ValueError(msg)
     return ConjugateGradient(tol, max_iterations) if solver == "cg" else Exact()
+
+
+def _named(stage: str, criterion: Criterion, criteria: Sequence[Criterion]) -> str:
+    """Name the stage of one of several criteria."""
+    if len(criteria) == 1:
+        return stage
+    place = next(place for place, each in enumerate(criteria) if each is criterion)
+    return f"{stage} {place + 1} of {len(criteria)}"

@@ -6,6 +6,7 @@ goes through here: it is called functionally, in eval mode, and left exactly as 
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -77,11 +78,17 @@ class Objective:
         self.weight_decay = float(weight_decay)
         self.device = torch.device(device) if device is not None else next(iter(edited.values())).device
         self._forward = forward or _default_forward
-        self._targets = targets or _default_targets
+        self._targets = targets or default_targets
         self._whole = objective
         self.forward = Forward()
         self._moved: tuple[object, dict[str, Tensor]] | None = None
         self.loss_name, self._loss = per_sample(loss)
+
+    def of(self, model: nn.Module) -> Objective:
+        """Give the same objective of another model with the same parameters: an earlier checkpoint, say."""
+        other = copy.copy(self)
+        other.model, other.forward, other._moved = model, Forward(), None
+        return other
 
     @property
     def has_outputs(self) -> bool:
@@ -292,7 +299,8 @@ def unwrapped(model: nn.Module) -> nn.Module:
         model = inner
 
 
-def _default_targets(batch: Any) -> Any:
+def default_targets(batch: Any) -> Any:
+    """Give the last item of a batch, or its key labels, label or y."""
     if isinstance(batch, Mapping):
         for key in _TARGET_KEYS:
             if key in batch:

@@ -1,4 +1,4 @@
-"""Weights from a file into a model: safetensors, or torch files read without unpickling objects.
+"""Weights into a model: a state dict, safetensors, or a torch file read without unpickling objects.
 
 What training frameworks wrap around a state dict is looked through: the keys ``state_dict`` and
 ``model``, and a prefix that all names share.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import pickle
 import warnings
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -16,10 +17,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from puma_fast.cli.checks import UsageError
-
 if TYPE_CHECKING:
-    from pathlib import Path
+    import os
 
     from torch import nn
 
@@ -29,23 +28,30 @@ _SHOWN = 3
 """Names listed of each kind that does not fit."""
 
 
-def load_checkpoint(model: nn.Module, path: Path) -> None:
+def load_checkpoint(
+    model: nn.Module, source: Mapping[str, Any] | str | os.PathLike[str], *, name: str = "checkpoint"
+) -> None:
     """Load a checkpoint into a model, in place; nothing is written unless all of it fits.
 
     Parameters
     ----------
     model : nn.Module
         The model.
-    path : Path
-        ``.safetensors``; any other ending is read by torch with ``weights_only=True``.
+    source : mapping or path-like
+        A state dict, or its file: ``.safetensors``; any other ending is read by torch with
+        ``weights_only=True``.
+    name : str
+        The argument's name, for messages.
 
     Raises
     ------
-    UsageError
+    ValueError
         Where the file cannot be read safely, holds no state dict, or does not fit: the first names that
         are missing, not expected or of another shape are given.
     """
-    state = _stripped(_state_dict(path), set(model.state_dict()))
+    if not isinstance(source, Mapping):
+        name = f"{name} {source}"
+    state = _stripped(_state_dict(source, name), set(model.state_dict()))
     own = model.state_dict()
     shared = {value.data_ptr() for name, value in own.items() if name in state and value.numel()}
     # A tied tensor is stored under one of its names.
@@ -64,39 +70,24 @@ def load_checkpoint(model: nn.Module, path: Path) -> None:
     ]
     if faults:
         msg = (
-            f"--checkpoint {path} does not fit the model; {'; '.join(faults)}. Let --model give the model "
-            "that was saved, or save model.state_dict() again"
+            f"{name} does not fit the model; {'; '.join(faults)}. Give the model that was saved, or save "
+            "model.state_dict() again"
         )
-        raise UsageError(msg)
+        raise ValueError(msg)
     model.load_state_dict(state, strict=False)
 
 
-def _state_dict(path: Path) -> dict[str, Tensor]:
-    try:
-        if path.suffix.lower() == ".safetensors":
-            return load_file(path)
-        with warnings.catch_warnings():
-            # torch remarks on the protocol of a file that it then refuses.
-            warnings.simplefilter("ignore")
-            stored: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        msg = (
-            f"--checkpoint {path} holds more than weights, and unpickling it could run any code; save "
-            "model.state_dict() alone, best with safetensors.torch.save_file"
-        )
-        raise UsageError(msg) from error
-    except (OSError, EOFError, RuntimeError, SafetensorError) as error:
-        msg = f"--checkpoint {path} cannot be read: {str(error).splitlines()[0] if str(error) else error!r}"
-        raise UsageError(msg) from error
+def _state_dict(source: Mapping[str, Any] | str | os.PathLike[str], name: str) -> dict[str, Tensor]:
+    stored = source if isinstance(source, Mapping) else _file(Path(source), name)
     for key in _KEYS:
         if isinstance(stored, Mapping) and isinstance(stored.get(key), Mapping):
             stored = stored[key]
     if not isinstance(stored, Mapping) or not all(isinstance(value, Tensor) for value in stored.values()):
         msg = (
-            f"--checkpoint {path} holds no state dict, nor one under {', '.join(_KEYS)}; "
+            f"{name} holds no state dict, nor one under {', '.join(_KEYS)}; "
             "save model.state_dict()"
         )
-        raise UsageError(msg)
+        raise ValueError(msg)
     return dict(stored)
 
 
@@ -109,3 +100,22 @@ def _stripped(state: dict[str, Tensor], own: set[str]) -> dict[str, Tensor]:
             return state
         names = {name.removeprefix(prefix): value for name, value in names.items()}
     return names
+
+
+def _file(path: Path, name: str) -> Any:
+    try:
+        if path.suffix.lower() == ".safetensors":
+            return load_file(path)
+        with warnings.catch_warnings():
+            # torch remarks on the protocol of a file that it then refuses.
+            warnings.simplefilter("ignore")
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        msg = (
+            f"{name} holds more than weights, and unpickling it could run any code; save "
+            "model.state_dict() alone, best with safetensors.torch.save_file"
+        )
+        raise ValueError(msg) from error
+    except (OSError, EOFError, RuntimeError, SafetensorError) as error:
+        msg = f"{name} cannot be read: {str(error).splitlines()[0] if str(error) else error!r}"
+        raise ValueError(msg) from error

@@ -1,0 +1,176 @@
+"""Scores in a file that a killed computation takes up where it stood.
+
+Beside ``scores.npy`` lie ``scores.done.npy``, which samples are done; ``scores.json``, of what the scores
+were made; and, until all are done, ``scores.directions.npy``, the solutions v = H⁻¹∇C, so that what is
+added later is added to the very same. A sample is marked as done only after its score has been written.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from puma_fast.atomic import replacing
+from puma_fast.score.fingerprint import difference, fingerprint
+
+if TYPE_CHECKING:
+    import os
+
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from puma_fast.score.criteria import Criteria
+    from puma_fast.score.influence import Influence
+
+_SECONDS_BETWEEN_MARKS = 1.0
+"""How much work a kill may cost. Marking waits for the disk."""
+
+
+class ScoreStore:
+    """The file of scores, one row for each sample in the order of the data, and what lies beside it.
+
+    Parameters
+    ----------
+    path : path-like
+        ``….npy``; its folder exists.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        if self.path.suffix != ".npy" or not self.path.parent.is_dir():
+            msg = f"out={str(path)!r} must be a .npy file in a folder that exists; name such a one"
+            raise ValueError(msg)
+        self._facts = self.path.with_suffix(".json")
+        self._done = self.path.with_suffix(".done.npy")
+        self._directions = self.path.with_suffix(".directions.npy")
+
+    def begin(self, facts: dict[str, Any], shape: tuple[int, ...]) -> None:
+        """Make the files, or check that those there are of the same make.
+
+        Raises
+        ------
+        ValueError
+            They are not.
+        """
+        if self._facts.exists():
+            self.check(facts)
+        elif self.path.exists():
+            msg = f"out={str(self.path)!r} is a file that was not begun here; name another one, or delete it"
+            raise ValueError(msg)
+        else:
+            with replacing(self._facts) as there:
+                there.write_text(json.dumps(facts, indent=2), encoding="utf-8")
+        # The mask is made last: where there is one, the rest is whole.
+        if not self._done.exists():
+            scores = np.lib.format.open_memmap(self.path, mode="w+", dtype=np.float64, shape=shape)
+            scores[:] = np.nan
+            scores.flush()
+            with replacing(self._done) as there:
+                np.save(there, np.zeros(shape[0], dtype=bool))
+
+    def check(self, facts: dict[str, Any]) -> None:
+        """Refuse scores that were made of something else."""
+        other = difference(json.loads(self._facts.read_text(encoding="utf-8")), facts)
+        if other is not None:
+            msg = (
+                f"{self.path} holds scores of {other}; name another file, or delete this one with "
+                f"{self._facts.name} and {self._done.name}"
+            )
+            raise ValueError(msg)
+
+    @property
+    def is_known(self) -> bool:
+        """Whether what the file was made of is written beside it."""
+        return self._facts.exists()
+
+    def missing(self) -> NDArray[np.int64]:
+        """Give the positions of the samples that are not done."""
+        return np.flatnonzero(~np.load(self._done))
+
+    def directions(self, influence: Influence, criteria: Criteria) -> Tensor:
+        """Give the solutions v (k, p) of the first call, or solve for them."""
+        if not self._directions.exists():
+            with replacing(self._directions) as there:
+                np.save(there, influence.directions(criteria.each).cpu().numpy())
+        return torch.from_numpy(np.load(self._directions)).to(influence.objective.device)
+
+    def fill(self, influence: Influence, criteria: Criteria) -> None:
+        """Compute the scores that are missing."""
+        positions = self.missing()
+        if len(positions):
+            scores = np.load(self.path, mmap_mode="r+")
+            done = np.load(self._done, mmap_mode="r+")
+            written: list[NDArray[np.int64]] = []
+
+            def mark() -> None:
+                if not written:
+                    return
+                scores.flush()
+                done[np.concatenate(written)] = True
+                done.flush()
+                written.clear()
+
+            last = time.monotonic()
+            directions = self.directions(influence, criteria)
+            with influence.stages("scores"):
+                for where, columns in influence.passes.derivatives(directions, positions):
+                    scores[where] = criteria.shaped(columns)
+                    written.append(where)
+                    if time.monotonic() - last >= _SECONDS_BETWEEN_MARKS:
+                        mark()
+                        last = time.monotonic()
+            mark()
+        self._directions.unlink(missing_ok=True)
+
+    def read(self) -> NDArray[np.float64]:
+        """Give the scores as a read-only map of the file."""
+        scores: NDArray[np.float64] = np.load(self.path, mmap_mode="r")
+        return scores
+
+
+def stream_scores(
+    influence: Influence, criteria: Criteria, path: str | os.PathLike[str]
+) -> NDArray[np.float64]:
+    """Compute ψ into a file, or what of it is missing there; see `Puma.influence`."""
+    store = ScoreStore(path)
+    k = len(criteria.each)
+    shape = (influence.samples.n, k) if criteria.several else (influence.samples.n,)
+    store.begin(fingerprint(influence, criteria), shape)
+    store.fill(influence, criteria)
+    return store.read()
+
+
+def stored_scores(
+    path: str | os.PathLike[str], influence: Influence, criteria: Criteria
+) -> NDArray[np.float64]:
+    """Read scores from a .npy file; where `stream_scores` made it, only those of this model and criterion.
+
+    Raises
+    ------
+    ValueError
+        The file cannot be read, is not finished, or belongs to another model, data or criterion.
+    """
+    file = Path(path)
+    if not file.is_file():
+        msg = f"scores={str(path)!r}: there is no such file"
+        raise ValueError(msg)
+    store = ScoreStore(file)
+    if store.is_known:
+        store.check(fingerprint(influence, criteria))
+        missing = len(store.missing())
+        if missing:
+            msg = (
+                f"scores={str(path)!r} lacks {missing} of {influence.samples.n} samples; finish it with "
+                f"influence(out={str(path)!r})"
+            )
+            raise ValueError(msg)
+    try:
+        return store.read()
+    except (OSError, ValueError, EOFError) as error:
+        msg = f"scores={str(path)!r} cannot be read as a .npy file ({error})"
+        raise ValueError(msg) from error
