@@ -108,6 +108,7 @@ class Samples:
         names = None if ids is None else np.asarray(ids)
         self.is_stream = isinstance(self._data, IterableDataset)
         self.n = names.size if self.is_stream and names is not None else _length(name, self._data)
+        self.ranks.require_equal(f"the number of samples in {name}", self.n, "give every rank the whole")
         if self.n == 0:
             msg = f"{name} holds no samples; give at least one"
             raise ValueError(msg)

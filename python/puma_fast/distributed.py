@@ -106,6 +106,31 @@ class Ranks:
         """Put together an array of which every rank filled its own places and left nought elsewhere."""
         return part if self.count == 1 else self.total(torch.from_numpy(part)).numpy()
 
+    def first(self, work: Callable[[], object]) -> None:
+        """Let rank 0 work while the others wait. What it raises ends the others too.
+
+        Raises
+        ------
+        LostRankError
+            On the other ranks, where rank 0 raised something.
+        """
+        error: Exception | None = None
+        if self.index == 0:
+            try:
+                work()
+            except Exception as raised:  # noqa: BLE001 - raised again when the others know
+                error = raised
+        failed = self.total_of(float(error is not None))
+        if error is not None:
+            raise error
+        if failed:
+            msg = f"rank {self.index} of {self.count} gives up because rank 0 did; see the message of rank 0"
+            raise LostRankError(msg)
+
+    def wait(self) -> None:
+        """Go on only when every rank has come here."""
+        self.total_of(0.0)
+
     def require_equal(self, name: str, value: int, way_out: str) -> None:
         """Refuse to go on where the ranks were given different things.
 

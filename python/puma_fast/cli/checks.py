@@ -123,6 +123,11 @@ def amount_or_auto(text: str) -> float | str:
     return text if text == "auto" else amount(text)
 
 
+def count_or_auto(text: str) -> int | str:
+    """Read an integer of at least 1, or the word auto."""
+    return text if text == "auto" else positive(text)
+
+
 def _integer(text: str, *, least: int) -> int:
     try:
         value = int(text)

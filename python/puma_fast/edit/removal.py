@@ -249,7 +249,8 @@ def remove(
     if len(marked) == samples.n:
         msg = f"ids mark all {samples.n} samples; at least one must stay, so leave some out"
         raise ValueError(msg)
-    prices = {"l1": l1, "l2": l2, "lower": lower, "upper": upper}
+    box = {"lower": lower, "upper": upper}
+    prices = {"l1": l1, "l2": l2, **box}
     given = [f"{name}={value!r}" for name, value in prices.items() if value is not None and name != "l1" or l1]
     if up is None and given:
         msg = f"{' and '.join(given)} of weights, of which up=None has none; leave them out or pass up='rest'"
@@ -270,10 +271,20 @@ def remove(
     weights, reweighting = np.zeros(len(up_positions)), None
     if up is not None:
         with stages("reweighting"):
-            solved, reweighting = solve_weights(
-                psi_up, target=b, **prices, n_threads=n_threads, return_info=True
+            # Every rank solves for its own rows; what it takes to know of the others' is a few sums.
+            own = slice(*samples.ranks.block(len(up_positions)))
+            bounds = {side: bound if np.ndim(bound) == 0 else np.asarray(bound)[own] for side, bound in box.items()}
+            weights[own], reweighting = solve_weights(
+                psi_up[own],
+                target=b,
+                l1=l1,
+                l2=l2,
+                **bounds,
+                shard=samples.ranks.shard,
+                n_threads=n_threads,
+                return_info=True,
             )
-            weights = solved.astype(np.float64, copy=False)
+            weights = samples.ranks.assembled(weights)
     with stages("gradient sums"):
         towards = influence.passes.gradient_sum(marked, np.ones(len(marked)))
         back = influence.passes.gradient_sum(up_positions, weights)

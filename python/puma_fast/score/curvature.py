@@ -12,9 +12,13 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from torch.func import grad, vjp
 
+from puma_fast import sweep
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    import numpy as np
+    from numpy.typing import NDArray
     from torch import Tensor
     from tqdm import tqdm
 
@@ -73,9 +77,11 @@ class Curvature:
         """Multiply a float64 vector (p,): one pass over the data."""
         layout, parameters = self.objective.layout, self.objective.parameters
         tangent = layout.split(vector)
-        total = torch.zeros_like(vector)
-        for _, batch in self.samples.batches(description="curvature"):
-            total += layout.join(self._product(self.objective, parameters, tangent, batch))
+
+        def product(_: NDArray[np.int64], batch: Any) -> Tensor:
+            return layout.join(self._product(self.objective, parameters, tangent, batch))
+
+        total = sweep.total(self.samples, product, torch.zeros_like(vector), description="curvature")
         self.products += 1
         if self.bar is not None:
             self.bar.update()

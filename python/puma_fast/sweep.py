@@ -1,7 +1,7 @@
-"""One pass over samples, whoever reads them: a sum, or numbers for each sample.
+"""One sweep over samples, whoever reads them: a sum, or numbers for each sample.
 
-Every pass over a data set goes through here, so that each is cut over the ranks of a job, and each backs
-off where a batch does not fit into the device's memory.
+Passes over a data set go through here, so that each is cut over the ranks of a job, and each backs off
+where a batch does not fit into the device's memory.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def total(
     Tensor
         The same bits on every rank.
     """
-    for _, part in _results(samples, work, positions, reading):
+    for _, part in results(samples, work, positions, **reading):
         start += part
     return samples.ranks.total(start)
 
@@ -80,15 +80,22 @@ def each(
     """
     count = samples.n if positions is None else len(positions)
     values = np.zeros(count if columns is None else (count, columns))
-    for places, part in _results(samples, work, positions, reading):
+    for places, part in results(samples, work, positions, **reading):
         values[places] = part.detach().double().cpu().numpy()
     return samples.ranks.assembled(values)
 
 
-def _results(
-    samples: Samples, work: Work, positions: NDArray[np.int64] | None, reading: dict[str, Any]
+def results(
+    samples: Samples, work: Work, positions: NDArray[np.int64] | None = None, **reading: Any
 ) -> Iterator[tuple[NDArray[np.int64], Tensor]]:
-    """Do the work on every batch of this rank; go on with smaller ones where memory is short."""
+    """Do the work on every batch of this rank; go on with smaller ones where memory is short.
+
+    Yields
+    ------
+    places : ndarray of shape (B,), int64
+        Where the batch's samples stand in `positions`.
+    result : Tensor
+    """
     low, high = samples.ranks.block(samples.n)
     where = np.arange(samples.n) if positions is None else positions
     left = np.flatnonzero((where >= low) & (where < high))
