@@ -28,6 +28,7 @@ from torch.utils.data import (
 from torch.utils.data import default_collate as torch_collate
 
 from puma_fast.batches import IncomparableError, equal, map_leaves, map_tensors, moved
+from puma_fast.distributed import Ranks
 from puma_fast.marks import mark
 from puma_fast.numeric.arrays import as_count
 from puma_fast.numeric.ids import positions
@@ -37,11 +38,15 @@ from puma_fast.restored import unchanged_randomness
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
+    from typing import Literal
 
     from numpy.typing import ArrayLike, NDArray
 
 BATCH_SIZE = 256
 """Samples per batch where neither the user nor a DataLoader says otherwise."""
+
+LARGEST_BATCH = 4096
+"""Where `batch_size="auto"` begins on a device with a memory of its own."""
 
 _PROBES = 16
 """Items read twice to find random transforms: a fair coin per item escapes once in 65536 times."""
@@ -60,12 +65,15 @@ class Samples:
     ids : array_like of shape (n,), optional
         Other names for the samples than their positions; no two alike. An `IterableDataset` needs
         them: they also say how long it is.
-    batch_size : int, optional
-        Samples per batch; by default the DataLoader's, else 256.
+    batch_size : int or "auto", optional
+        Samples per batch; by default the DataLoader's, else 256. "auto": as many as fit into the memory of
+        `device`, found by backing off; 256 on the CPU, whose memory gives no such answer.
     device : torch.device or str, default "cpu"
         Where batches are moved.
     progress : bool, optional
         Show a bar for passes of over two seconds; by default only on a terminal.
+    ranks : Ranks, optional
+        Who shares the passes over these samples; by default nobody.
 
     Raises
     ------
@@ -82,15 +90,20 @@ class Samples:
         *,
         name: str = "data",
         ids: ArrayLike | None = None,
-        batch_size: int | None = None,
+        batch_size: int | Literal["auto"] | None = None,
         device: torch.device | str = "cpu",
         progress: bool | None = None,
+        ranks: Ranks | None = None,
     ) -> None:
         self.name = name
+        self.ranks = ranks or Ranks()
         self.device = torch.device(device)
         self._collate: Callable[[list[Any]], Any] = torch_collate
         self._workers: dict[str, Any] = {}
         self._progress = progress
+        self._backs_off = isinstance(batch_size, str) and batch_size == "auto"
+        if self._backs_off:
+            batch_size = BATCH_SIZE if self.device.type == "cpu" else LARGEST_BATCH
         if batch_size is not None:
             batch_size = as_count("batch_size", batch_size, least=1)
         if isinstance(data, DataLoader):
@@ -111,6 +124,7 @@ class Samples:
         self._columns = _columns(self._data)
         length = names.size if self.is_stream and names is not None else None
         self.n = _length(name, self._columns, self._data) if length is None else length
+        self.ranks.require_equal(f"the number of samples in {name}", self.n, "give every rank the whole")
         if self.n == 0:
             msg = f"{name} holds no samples; give at least one"
             raise ValueError(msg)
@@ -187,6 +201,14 @@ class Samples:
                 yield chunk, moved(batch, self.device)
                 shown.update()
 
+    def back_off(self, tried: int) -> bool:
+        """Make batches smaller than the `tried` samples that did not fit; False where that is not to be."""
+        if not self._backs_off or tried == 1:
+            return False
+        self.batch_size = tried // 2
+        torch.cuda.empty_cache()
+        return True
+
     def bar(self, description: str, *, unit: str, total: int | None = None) -> AbstractContextManager[Any]:
         """Make a progress bar that is seen once the work takes over two seconds."""
         return bar(description, unit=unit, total=total, progress=self._progress)
@@ -205,7 +227,7 @@ class Samples:
         few.n = min(count, self.n)
         if self.is_stream:
             few._data, few.is_stream = list(islice(self._data, few.n)), False
-        few._workers = {}
+        few._workers, few.ranks = {}, Ranks()
         return few
 
     def changed(self) -> bool:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from puma_fast.audit.report import removal_report
+from puma_fast.distributed import PATIENCE, Ranks
 from puma_fast.edit.removal import Removal, remove
 from puma_fast.edit.weighing import Weighing
 from puma_fast.from_lightning import lightning_arguments
@@ -17,6 +18,7 @@ from puma_fast.from_trainer import trainer_arguments
 from puma_fast.numeric.arrays import as_count
 from puma_fast.score.average import average_scores
 from puma_fast.score.criteria import AskedCriteria, Criteria, MeanLoss
+from puma_fast.score.fingerprint import model_digest
 from puma_fast.score.handed_in import as_scores
 from puma_fast.score.influence import Influence
 from puma_fast.score.objective import Objective
@@ -85,8 +87,9 @@ class Puma:
         options of their own are in `puma_fast.score.solve`.
     damping : float or "auto", default "auto"
         Added to the curvature's diagonal; "auto" is 1e-3 of its largest eigenvalue.
-    batch_size : int, optional
+    batch_size : int or "auto", optional
         Samples per batch, by default the DataLoader's or 256. It changes speed and memory, not results.
+        "auto": as many as fit into the memory of a GPU, found by backing off.
     device : torch.device or str, optional
         Where to compute; by default where the model is.
     progress : bool, optional
@@ -99,11 +102,19 @@ class Puma:
         Curvature products per right-hand side, at most.
     n_threads : int, optional
         Threads of the numeric core; by default all.
+    distributed : bool, default True
+        Share the work with the other ranks where ``torch.distributed`` has been initialised (under
+        ``torchrun``, say): every rank makes the same calls, with the same model and the whole data set,
+        reads its own part of it, and gets the same results. False: this process works alone.
+    patience : float, default 600
+        Seconds to wait for another rank before it counts as lost: longer than its part of a pass takes.
 
     Raises
     ------
     TypeError, ValueError
         Where the model, data or loss do not fit together: found on the first samples, before long work.
+    LostRankError
+        From every method: another rank ended, or did not come to the common work in time.
 
     Examples
     --------
@@ -136,14 +147,17 @@ class Puma:
         curvature: Kind = "ggn",
         solver: str | Solver = "cg",
         damping: float | Literal["auto"] = "auto",
-        batch_size: int | None = None,
+        batch_size: int | Literal["auto"] | None = None,
         device: torch.device | str | None = None,
         progress: bool | None = None,
         ids: ArrayLike | None = None,
         tol: float | None = None,
         max_iter: int = 1000,
         n_threads: int | None = None,
+        distributed: bool = True,
+        patience: float = PATIENCE,
     ) -> None:
+        ranks = Ranks.of_this_job(patience) if distributed else Ranks()
         self._objective = Objective(
             model,
             loss,
@@ -154,7 +168,14 @@ class Puma:
             weight_decay=weight_decay,
             device=device,
         )
-        self._read = partial(self._objective.read, batch_size=batch_size, progress=progress)
+        digest = model_digest(self._objective.model)
+        ranks.require_equal("the checksum of the model", digest, "load the same weights on every rank")
+        self._read = partial(
+            self._objective.read,
+            batch_size=batch_size,
+            progress=progress if ranks.index == 0 else False,
+            ranks=ranks,
+        )
         self._data = self._read(data, ids=ids)
         self._holdout = None if holdout is None else self._read(holdout, name="holdout")
         self._influence = Influence(

@@ -130,6 +130,11 @@ def _float(text: str) -> float:
         return math.nan
 
 
+def count_or_auto(text: str) -> int | str:
+    """Read an integer of at least 1, or the word auto."""
+    return text if text == "auto" else positive(text)
+
+
 def _integer(text: str, *, least: int) -> int:
     try:
         value = int(text)

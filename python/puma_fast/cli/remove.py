@@ -6,9 +6,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from puma_fast.cli import checks
+from puma_fast.cli.job import job
 
 if TYPE_CHECKING:
     import argparse
+
+    from numpy.typing import NDArray
+
+    from puma_fast.edit.removal import Removal
 
 
 PATCHED = "model.safetensors"
@@ -113,7 +118,9 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     solve.add_argument(
         "--max-iter", type=checks.positive, default=1000, metavar="N", help="per solve (default: 1000)"
     )
-    solve.add_argument("--batch-size", type=checks.positive, metavar="B", help="samples at a time")
+    solve.add_argument(
+        "--batch-size", type=checks.count_or_auto, metavar="B", help="samples at a time, or auto"
+    )
     solve.add_argument("--threads", type=checks.positive, metavar="N", help="of the reweighting")
     checks.add_outputs(parser, out=None)
     parser.set_defaults(run=run)
@@ -121,7 +128,8 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
 
 def run(options: argparse.Namespace) -> None:
     """Run the removal."""
-    from puma_fast.cli.inputs import named, read_ids
+    from puma_fast.cli.inputs import read_ids
+    from puma_fast.cli.results import save_report
 
     checks.installed("torch")
     ids = read_ids(options.ids)
@@ -137,17 +145,27 @@ def run(options: argparse.Namespace) -> None:
         msg = f"--out {options.out}: the patched weights would overwrite --checkpoint; choose another folder"
         raise checks.UsageError(msg)
 
-    from safetensors.torch import save_file, save_model
+    from puma_fast.audit import page
+
+    page.possible()
+    with job(options.device) as (device, speaks):
+        removal = _removal(options, ids, checks.device(device))
+        # Measuring is work of all ranks too.
+        report = removal.report
+        if speaks:
+            print(report, end="\n\n")
+            _save(removal, out)
+            print(save_report(report, out, figure))
+
+
+def _removal(options: argparse.Namespace, ids: NDArray[Any], device: str) -> Removal:
+    """Read what the options name, and remove."""
     from torch import nn
 
-    from puma_fast.atomic import replacing
-    from puma_fast.audit import page
-    from puma_fast.cli.results import save_report
+    from puma_fast.cli.inputs import named
     from puma_fast.puma import Puma
     from puma_fast.score.checkpoint import load_checkpoint
 
-    page.possible()
-    device = checks.device(options.device)
     model = named("--model", options.model)
     if not isinstance(model, nn.Module):
         msg = f"--model {options.model} gives {type(model).__name__}, not a torch.nn.Module"
@@ -177,7 +195,7 @@ def run(options: argparse.Namespace) -> None:
     except Exception as error:
         msg = ". ".join([str(error), *getattr(error, "__notes__", ())])
         raise checks.UsageError(msg) from error
-    removal = puma.remove(
+    return puma.remove(
         ids,
         eta=options.eta,
         max_change=options.max_change,
@@ -189,7 +207,14 @@ def run(options: argparse.Namespace) -> None:
         scores=options.scores,
         seed=options.seed,
     )
-    print(removal.report, end="\n\n")
+
+
+def _save(removal: Removal, out: Path) -> None:
+    """Write the patched weights and the difference."""
+    from safetensors.torch import save_file, save_model
+
+    from puma_fast.atomic import replacing
+
     with replacing(out / PATCHED) as there:
         # Tied tensors are stored once, as the loader expects them.
         save_model(removal.model, str(there), metadata={"format": "pt"})
@@ -197,7 +222,6 @@ def run(options: argparse.Namespace) -> None:
         delta: dict[str, Any] = {name: value.cpu().clone() for name, value in removal.delta.items()}
         save_file(delta, there, metadata={"format": "pt"})
     print(f"written {out / PATCHED}\nwritten {out / 'delta.safetensors'}")
-    print(save_report(removal.report, out, figure))
 
 
 def _up(text: str) -> str | int | None:

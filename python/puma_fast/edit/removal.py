@@ -260,7 +260,12 @@ def remove(
     weights, reweighting = np.zeros(len(up_positions)), None
     if up is not None:
         with stages("reweighting"):
-            weights, reweighting = weighing.solve(psi_up, b, n_threads=n_threads)
+            # Every rank solves for its own rows; what it takes to know of the others' is a few sums.
+            own = slice(*samples.ranks.block(len(up_positions)))
+            weights[own], reweighting = weighing.of(own).solve(
+                psi_up[own], b, shard=samples.ranks.shard, n_threads=n_threads
+            )
+            weights = samples.ranks.assembled(weights)
     with stages("gradient sums"):
         towards = influence.passes.gradient_sum(marked, np.ones(len(marked)))
         back = influence.passes.gradient_sum(up_positions, weights)

@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from puma_fast.score.groups import classes
-
 from puma_fast.numeric.order import apportion
+from puma_fast.score.groups import classes
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray

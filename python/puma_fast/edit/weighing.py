@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from puma_fast.numeric.reweight import WeightsInfo
+    from puma_fast.numeric.shard import Shard
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,8 +53,21 @@ class Weighing:
             # Weights of nothing are refused for the same reasons as the real ones.
             self.solve(np.zeros(count), np.float64(0.0), n_threads=1)
 
+    def of(self, samples: slice) -> Weighing:
+        """Give the same for some of the samples."""
+        lower, upper = (
+            bound if bound is None or np.ndim(bound) == 0 else np.asarray(bound)[samples]
+            for bound in (self.lower, self.upper)
+        )
+        return replace(self, lower=lower, upper=upper)
+
     def solve(
-        self, psi: NDArray[np.float64], b: ArrayLike, *, n_threads: int | None
+        self,
+        psi: NDArray[np.float64],
+        b: ArrayLike,
+        *,
+        shard: Shard | None = None,
+        n_threads: int | None,
     ) -> tuple[NDArray[np.float64], WeightsInfo]:
         """Weigh samples of influence `psi`, (u,) or (u, k), to make up for b."""
         weights, info = solve_weights(
@@ -63,6 +77,7 @@ class Weighing:
             l2=self.l2,
             lower=self.lower,
             upper=self.upper,
+            shard=shard,
             n_threads=n_threads,
             return_info=True,
         )

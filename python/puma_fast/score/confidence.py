@@ -5,13 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor
+
+from puma_fast import sweep
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    import numpy as np
     from numpy.typing import NDArray
 
     from puma_fast.data import Samples
@@ -63,17 +65,30 @@ def predict(
     to C − 1, read as logits (log-probabilities give the same), or outputs of the shape of their 0/1
     targets, (B,) or (B, 1), under a binary loss.
     """
-    rows: list[tuple[Tensor, Tensor | None, Tensor | None]] = []
+
+    def rows(_: NDArray[np.int64], batch: Any) -> Tensor:
+        confidence: Tensor | None = None
+        correct: Tensor | None = None
+        if objective.has_outputs:
+            outputs = objective.outputs(parameters, batch)
+            losses = objective.losses_of(outputs, batch)
+            confidence, correct = _classified(objective, outputs, objective.targets(batch))
+        else:
+            losses = objective.losses(parameters, batch)
+        unknown = torch.full_like(losses, torch.nan)
+        columns = (
+            losses,
+            unknown if confidence is None else confidence,
+            unknown if correct is None else correct,
+        )
+        return torch.stack([column.double() for column in columns], dim=1)
+
     with torch.no_grad():
-        for _, batch in samples.batches(positions, description="predictions"):
-            if objective.has_outputs:
-                outputs = objective.outputs(parameters, batch)
-                losses = objective.losses_of(outputs, batch)
-                rows.append((losses, *_classified(objective, outputs, objective.targets(batch))))
-            else:
-                rows.append((objective.losses(parameters, batch), None, None))
-    loss, confidence, correct = (_stacked(column) for column in zip(*rows, strict=True))
-    return Predictions(loss, confidence, None if correct is None else correct.astype(bool))  # type: ignore[arg-type]
+        table = sweep.each(samples, rows, positions, columns=3, description="predictions")
+    loss, confidence, correct = table.T
+    if np.isnan(correct).any():
+        return Predictions(loss, None, None)
+    return Predictions(loss, confidence, correct.astype(bool))
 
 
 def _classified(objective: Objective, outputs: Any, targets: Any) -> tuple[Tensor | None, Tensor | None]:
@@ -93,8 +108,3 @@ def _classified(objective: Objective, outputs: Any, targets: Any) -> tuple[Tenso
         labels = targets.flatten() > 0.5
         return torch.where(labels, positive, 1 - positive), (positive > 0.5) == labels
     return None, None
-
-
-def _stacked(column: tuple[Tensor | None, ...]) -> NDArray[np.float64] | None:
-    tensors = [each for each in column if each is not None]
-    return torch.cat(tensors).double().cpu().numpy() if len(tensors) == len(column) else None

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
+from puma_fast import sweep
 from puma_fast.warning import warn
 
 if TYPE_CHECKING:
@@ -65,27 +66,31 @@ class MeanLoss:
 
     def value(self, objective: Objective, parameters: Mapping[str, Tensor]) -> float:
         """Compute the mean loss at `parameters`."""
-        total = 0.0
+
+        def losses(_: NDArray[np.int64], batch: Any) -> Tensor:
+            return objective.losses(parameters, batch).double().sum()
+
+        nought = torch.zeros((), dtype=torch.float64, device=objective.device)
         with torch.no_grad():
-            for _, batch in self.samples.batches(description=self.name):
-                total += float(objective.losses(parameters, batch).double().sum())
-        return total / self.samples.n
+            return float(sweep.total(self.samples, losses, nought, description=self.name)) / self.samples.n
 
     def gradient(self, objective: Objective) -> Tensor:
         """Compute ∇C; its noise comes from the spread between pieces of the data, without their storage."""
-        n, pieces, squares, counts = self.samples.n, 0, 0.0, 0
-        total = torch.zeros(objective.layout.size, dtype=torch.float64, device=objective.device)
-        weighted = torch.zeros_like(total)
+        n, p = self.samples.n, objective.layout.size
+
+        def piece(places: NDArray[np.int64], batch: Any) -> Tensor:
+            gradient, count = objective.gradient(batch), len(places)
+            facts = torch.stack([gradient @ gradient, *gradient.new_tensor([count**2, 1])])
+            return torch.cat([gradient, count * gradient, facts])
+
         # Data sorted by class has pieces that differ far more than by chance.
         order = self.samples.scattered() if self.is_training else None
-        passes = self.samples.batches(order, at_least=_PIECES, description=f"gradient of {self.name}")
-        for where, batch in passes:
-            gradient = objective.gradient(batch)
-            total += gradient
-            weighted += len(where) * gradient
-            squares += float(gradient @ gradient)
-            counts += len(where) ** 2
-            pieces += 1
+        nought = torch.zeros(2 * p + 3, dtype=torch.float64, device=objective.device)
+        sums = sweep.total(
+            self.samples, piece, nought, order, at_least=_PIECES, description=f"gradient of {self.name}"
+        )
+        total, weighted = sums[:p], sums[p : 2 * p]
+        squares, counts, pieces = sums[2 * p :].tolist()
         mean = objective.finite(total, self.samples) / n
         if self.is_training and pieces > 1:
             # Σ‖G_b − c_b·mean‖² over the pieces, expanded.

@@ -21,9 +21,13 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from torch.func import grad, vjp, vmap
 
+from puma_fast import sweep
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    import numpy as np
+    from numpy.typing import NDArray
     from torch import Tensor
     from tqdm import tqdm
 
@@ -97,11 +101,13 @@ class Curvature:
         layout = self.objective.layout
         rows = vectors[None] if vectors.ndim == 1 else vectors.T
         tangents = [layout.split(row) for row in rows]
-        total = torch.zeros_like(rows, memory_format=torch.contiguous_format)
-        for _, batch in self.samples.batches(description="curvature"):
+
+        def products(_: NDArray[np.int64], batch: Any) -> Tensor:
             product = _PRODUCTS[self.kind](self.objective, batch)
-            for row, moved in zip(total, self._several(product, tangents), strict=True):
-                row += layout.join(moved)
+            return torch.stack([layout.join(moved) for moved in self._several(product, tangents)])
+
+        nought = torch.zeros_like(rows, memory_format=torch.contiguous_format)
+        total = sweep.total(self.samples, products, nought, description="curvature")
         self.products += len(rows)
         if self.bar is not None:
             self.bar.update(len(rows))

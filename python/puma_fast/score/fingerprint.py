@@ -14,7 +14,7 @@ from puma_fast.score.sketch import CountSketch
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from torch import Tensor
+    from torch import Tensor, nn
 
     from puma_fast.data import Samples
     from puma_fast.score.criteria import Criteria
@@ -91,6 +91,11 @@ def _of_data(samples: Samples) -> str:
         for digest, tensor in zip(hashes, tensors, strict=True):
             digest.update(_bytes(tensor))
     return " ".join([str(samples.n), *(digest.hexdigest() for digest in hashes)])
+
+
+def model_digest(model: nn.Module) -> int:
+    """Give a number that another state of the model would not have."""
+    return int(_digest([*model.named_parameters(), *model.named_buffers()])[:15], base=16)
 
 
 def _digest(named: Iterable[tuple[str, Tensor]]) -> str:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Subset
 
+from puma_fast import sweep
 from puma_fast.data import Samples
 from puma_fast.numeric.arrays import as_array
 from puma_fast.score.conventions import default_targets
@@ -103,14 +104,16 @@ def per_group(data: Any, groups: ArrayLike) -> dict[str, Any]:
 
 def classes(samples: Samples, targets: Callable[[Any], Any]) -> NDArray[np.int64] | None:
     """Read every sample's class; None where the targets are not one integer per sample."""
-    rows = []
-    for where, batch in samples.batches(description="labels"):
+
+    def read(places: NDArray[np.int64], batch: Any) -> torch.Tensor:
         labels = targets(batch)
-        one_each = isinstance(labels, torch.Tensor) and labels.shape == (len(where),)
+        one_each = isinstance(labels, torch.Tensor) and labels.shape == (len(places),)
         if not one_each or labels.is_floating_point():
-            return None
-        rows.append(labels.cpu().numpy())
-    return np.concatenate(rows).astype(np.int64)
+            return torch.full((len(places),), torch.nan)
+        return labels
+
+    labels = sweep.each(samples, read, description="labels")
+    return None if np.isnan(labels).any() else labels.astype(np.int64)
 
 
 def _divided(data: Any, names: NDArray[Any], kind: str) -> dict[str, Any]:

@@ -245,13 +245,11 @@ class Influence:
         return psi if positions is None else psi[positions]
 
     def _pass(self, directions: Tensor, positions: NDArray[np.int64] | None) -> NDArray[np.float64]:
-        psi = np.empty((self.samples.n if positions is None else len(positions), len(directions)))
-        done = 0
+        psi = np.zeros((self.samples.n if positions is None else len(positions), len(directions)))
         with self.stages("scores"):
-            for where, columns in self.passes.derivatives(directions, positions):
-                psi[done : done + len(where)] = columns
-                done += len(where)
-        return psi
+            for places, columns in self.passes.derivatives(directions, positions):
+                psi[places] = columns
+            return self.samples.ranks.assembled(psi)
 
     def _room(self, criteria: Sequence[Criterion]) -> dict[int, _About]:
         """Make room for `criteria` among what is kept; those of this call stay."""

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.func import grad, jvp, vmap
 
+from puma_fast import sweep
 from puma_fast.data import map_tensors
 
 if TYPE_CHECKING:
@@ -64,12 +65,16 @@ class Passes:
 
         Yields
         ------
-        positions : ndarray of shape (B,), int64
+        places : ndarray of shape (B,), int64
+            Where the batch's samples stand in `positions`; those of the other ranks are theirs to give.
         derivatives : ndarray of shape (B, k), float64
         """
-        for where, batch in self.samples.batches(positions, description="scores"):
-            columns = self._columns(batch, directions)
-            yield where, torch.stack(columns, dim=1).double().cpu().numpy()
+
+        def columns(_: NDArray[np.int64], batch: Any) -> Tensor:
+            return torch.stack(self._columns(batch, directions), dim=1)
+
+        for places, rows in sweep.results(self.samples, columns, positions, description="scores"):
+            yield places, rows.double().cpu().numpy()
 
     def gradient_sum(self, positions: NDArray[np.int64], weights: NDArray[np.float64]) -> Tensor:
         """Compute Σ w_i ∇L_i over the samples at `positions`, float64 (p,): one reverse pass.
@@ -78,13 +83,13 @@ class Passes:
         """
         used = weights != 0
         positions, weights = positions[used], weights[used]
-        total = torch.zeros(self.objective.layout.size, dtype=torch.float64, device=self.objective.device)
-        done = 0
-        for where, batch in self.samples.batches(positions, description="gradients"):
-            part = torch.from_numpy(weights[done : done + len(where)])
-            total += self.objective.gradient(batch, part.to(self.objective.device))
-            done += len(where)
-        return total
+        objective = self.objective
+
+        def weighted(places: NDArray[np.int64], batch: Any) -> Tensor:
+            return objective.gradient(batch, torch.from_numpy(weights[places]).to(objective.device))
+
+        nought = torch.zeros(objective.layout.size, dtype=torch.float64, device=objective.device)
+        return sweep.total(self.samples, weighted, nought, positions, description="gradients")
 
     def gradients(
         self, positions: NDArray[np.int64], *, chunk: int | None = None

@@ -52,11 +52,9 @@ def estimated(
             for _ in range(min(at_once, probes - first))
         ]
         roots = torch.stack([_root(influence, start) for start in starts])
-        done = 0
-        for where, columns in influence.passes.derivatives(roots, positions):
-            total[done : done + len(where)] += np.square(columns).sum(1)
-            done += len(where)
-    return total / probes
+        for places, columns in influence.passes.derivatives(roots, positions):
+            total[places] += np.square(columns).sum(1)
+    return influence.samples.ranks.assembled(total) / probes
 
 
 def _root(influence: Influence, start: Tensor) -> Tensor:

@@ -94,14 +94,22 @@ class ScoreStore:
 
     def directions(self, influence: Influence, criteria: Criteria) -> Tensor:
         """Give the solutions v (k, p) of the first call, or solve for them."""
-        if not self._directions.exists():
-            with replacing(self._directions) as there:
-                np.save(there, influence.directions(criteria.each).cpu().numpy())
+        ranks = influence.samples.ranks
+        if ranks.total_of(float(self._directions.exists())) < ranks.count:
+            solved = influence.directions(criteria.each).cpu().numpy()
+            ranks.first(lambda: self._keep(solved))
         return torch.from_numpy(np.load(self._directions)).to(influence.objective.device)
+
+    def _keep(self, directions: NDArray[np.float64]) -> None:
+        with replacing(self._directions) as there:
+            np.save(there, directions)
 
     def fill(self, influence: Influence, criteria: Criteria) -> None:
         """Compute the scores that are missing."""
+        ranks = influence.samples.ranks
         positions = self.missing()
+        # Nobody marks a sample before all have read which are missing.
+        ranks.wait()
         if len(positions):
             scores = np.load(self.path, mmap_mode="r+")
             done = np.load(self._done, mmap_mode="r+")
@@ -118,14 +126,15 @@ class ScoreStore:
             last = time.monotonic()
             directions = self.directions(influence, criteria)
             with influence.stages("scores"):
-                for where, columns in influence.passes.derivatives(directions, positions):
+                for places, columns in influence.passes.derivatives(directions, positions):
+                    where = positions[places]
                     scores[where] = criteria.shaped(columns)
                     written.append(where)
                     if time.monotonic() - last >= _SECONDS_BETWEEN_MARKS:
                         mark()
                         last = time.monotonic()
             mark()
-        self._directions.unlink(missing_ok=True)
+        ranks.first(lambda: self._directions.unlink(missing_ok=True))
 
     def read(self) -> NDArray[np.float64]:
         """Give the scores as a read-only map of the file."""
@@ -140,7 +149,8 @@ def stream_scores(
     store = ScoreStore(path)
     k = len(criteria.each)
     shape = (influence.samples.n, k) if criteria.several else (influence.samples.n,)
-    store.begin(fingerprint(influence, criteria), shape)
+    facts = fingerprint(influence, criteria)
+    influence.samples.ranks.first(lambda: store.begin(facts, shape))
     store.fill(influence, criteria)
     return store.read()
 

@@ -196,4 +196,3 @@ def test_threads_change_no_bit(n, k, dtype):
         one = pf.solve_weights(psi, psi[:20], n_threads=1, **options)
         for threads in (2, 7):
             assert np.array_equal(pf.solve_weights(psi, psi[:20], n_threads=threads, **options), one)
-
