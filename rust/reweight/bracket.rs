@@ -19,9 +19,9 @@ use super::{Bound, Facts, Options, Output, Status};
 use crate::error::Result;
 use crate::fixed::{Fixed, exponent, power_of_two};
 use crate::float::Float;
+use crate::lanes::with_lanes;
 use crate::par::{CHUNK, Context};
 use crate::shard::Rows;
-use crate::simd::with_lanes;
 use crate::vecmath::Dd;
 
 /// Half the width of the bracket after a miss, relative; four times as much after each further one.

@@ -5,8 +5,9 @@ use super::{Bound, Options};
 use crate::error::{Error, Result};
 use crate::fixed::{Exact, Fixed, exponent, power_of_two};
 use crate::float::Float;
+use crate::lanes::with_lanes;
 use crate::par::{CHUNK, Context};
-use crate::simd::{LANES, dispatch, with_lanes};
+use crate::simd::{LANES, dispatch};
 use crate::vecmath::{Dd, require_finite};
 
 /// The problem in units in which the largest |ψ| is between 1 and 2.

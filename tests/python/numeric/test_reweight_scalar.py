@@ -150,7 +150,9 @@ def test_shards_agree_where_every_weight_has_its_own_box(l2):
     rng = np.random.default_rng(1)
     psi, lower = rng.standard_normal(20_000), rng.uniform(-1, 0.2, 20_000)
     upper = lower + rng.uniform(0, 1, 20_000)
-    whole, info = pf.solve_weights(psi, target=50.0, l1=2.0, l2=l2, lower=lower, upper=upper, return_info=True)
+    whole, info = pf.solve_weights(
+        psi, target=50.0, l1=2.0, l2=l2, lower=lower, upper=upper, return_info=True
+    )
     edges = np.array([0, 1234, 1234, 9001, 20_000])
     parts = in_shards(
         4,
