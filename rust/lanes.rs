@@ -234,11 +234,11 @@ impl Lanes for Plain {
     }
     #[inline(always)]
     fn and(self, a: Self::Mask, b: Self::Mask) -> Self::Mask {
-        each(|i| a[i] & b[i])
+        each(|i| a[i] && b[i])
     }
     #[inline(always)]
     fn except(self, a: Self::Mask, b: Self::Mask) -> Self::Mask {
-        each(|i| a[i] & !b[i])
+        each(|i| a[i] && !b[i])
     }
     #[inline(always)]
     fn select(self, mask: Self::Mask, yes: Self::Floats, no: Self::Floats) -> Self::Floats {
@@ -266,10 +266,9 @@ impl Lanes for Plain {
     }
     #[inline(always)]
     fn compress(self, mask: Self::Mask, x: Self::Floats, to: &mut [f64; WIDTH]) {
-        let mut next = 0;
-        for (x, _) in x.into_iter().zip(mask).filter(|(_, kept)| *kept) {
-            to[next] = x;
-            next += 1;
+        let kept = x.into_iter().zip(mask).filter(|(_, kept)| *kept);
+        for (slot, (x, _)) in to.iter_mut().zip(kept) {
+            *slot = x;
         }
     }
 }

@@ -77,7 +77,9 @@ impl<'a, T: Float> Problem<'a, T> {
         let parts =
             context.map_chunks(psi.len(), CHUNK, |range| with_lanes(Measure { psi: &psi[range], scale }))?;
         let mut squares = [Fixed::default()];
-        parts.into_iter().for_each(|(_, steps)| squares[0] += steps);
+        for (_, steps) in parts {
+            squares[0] += steps;
+        }
         Fixed::over_shards(context.shards(), &mut squares)?;
         problem.squares = squares[0].value(&SQUARES).value();
         // One criterion's steepest sample is its largest.
