@@ -1,11 +1,12 @@
 //! Eight doubles at a time, with one meaning on every instruction set, for the kernels that a plain
 //! loop does not make fast (compressing, counting steps of a [`Grid`]). A kernel is written once, over
-//! [`Lanes`]; [`simd::with_lanes`](crate::simd::with_lanes) compiles it for AVX-512, AVX2 and plain
+//! [`Lanes`]; [`with_lanes`] compiles it for AVX-512, AVX2 and plain
 //! doubles and chooses. All operations round like the plain ones, and sums are integers, so the three
 //! give the same bits.
 
 use crate::fixed::{Grid, Steps};
 use crate::float::Float;
+use crate::simd::{Level, level};
 
 /// Doubles in a vector.
 pub(crate) const WIDTH: usize = 8;
@@ -14,6 +15,32 @@ pub(crate) const WIDTH: usize = 8;
 pub(crate) trait Kernel {
     type Output;
     fn run<L: Lanes>(self, lanes: L) -> Self::Output;
+}
+
+/// Runs a kernel over the [`Lanes`] of the level in force.
+#[inline]
+pub(crate) fn with_lanes<K: Kernel>(kernel: K) -> K::Output {
+    #[cfg(target_arch = "x86_64")]
+    {
+        let level = level();
+        if level == Level::Avx512
+            && let Some(lanes) = pulp::x86::V4::try_new()
+        {
+            return lanes.vectorize(
+                #[inline(always)]
+                || kernel.run(lanes),
+            );
+        }
+        if level >= Level::Avx2
+            && let Some(lanes) = pulp::x86::V3::try_new()
+        {
+            return lanes.vectorize(
+                #[inline(always)]
+                || kernel.run(lanes),
+            );
+        }
+    }
+    kernel.run(Plain)
 }
 
 /// An instruction set that this machine has: having the value is the proof.
@@ -207,11 +234,11 @@ impl Lanes for Plain {
     }
     #[inline(always)]
     fn and(self, a: Self::Mask, b: Self::Mask) -> Self::Mask {
-        each(|i| a[i] & b[i])
+        each(|i| a[i] && b[i])
     }
     #[inline(always)]
     fn except(self, a: Self::Mask, b: Self::Mask) -> Self::Mask {
-        each(|i| a[i] & !b[i])
+        each(|i| a[i] && !b[i])
     }
     #[inline(always)]
     fn select(self, mask: Self::Mask, yes: Self::Floats, no: Self::Floats) -> Self::Floats {
@@ -239,10 +266,9 @@ impl Lanes for Plain {
     }
     #[inline(always)]
     fn compress(self, mask: Self::Mask, x: Self::Floats, to: &mut [f64; WIDTH]) {
-        let mut next = 0;
-        for (x, _) in x.into_iter().zip(mask).filter(|(_, kept)| *kept) {
-            to[next] = x;
-            next += 1;
+        let kept = x.into_iter().zip(mask).filter(|(_, kept)| *kept);
+        for (slot, (x, _)) in to.iter_mut().zip(kept) {
+            *slot = x;
         }
     }
 }

@@ -5,8 +5,6 @@
 
 use std::sync::atomic::{AtomicU8, Ordering};
 
-use crate::lanes::{Kernel, Plain};
-
 /// Lanes of every accumulating loop: fixed, so that results do not depend on the instruction set.
 pub const LANES: usize = 16;
 
@@ -94,32 +92,6 @@ pub fn dispatch<R>(kernel: impl FnOnce() -> R) -> R {
         }
     }
     kernel()
-}
-
-/// Runs a kernel over the [`Lanes`](crate::lanes::Lanes) of the level in force.
-#[inline]
-pub(crate) fn with_lanes<K: Kernel>(kernel: K) -> K::Output {
-    #[cfg(target_arch = "x86_64")]
-    {
-        let level = level();
-        if level == Level::Avx512
-            && let Some(lanes) = pulp::x86::V4::try_new()
-        {
-            return lanes.vectorize(
-                #[inline(always)]
-                || kernel.run(lanes),
-            );
-        }
-        if level >= Level::Avx2
-            && let Some(lanes) = pulp::x86::V3::try_new()
-        {
-            return lanes.vectorize(
-                #[inline(always)]
-                || kernel.run(lanes),
-            );
-        }
-    }
-    kernel.run(Plain)
 }
 
 #[cfg(test)]

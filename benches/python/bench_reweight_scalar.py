@@ -77,9 +77,8 @@ def rows(n, dtype, rounds):
     print("| job | ms | yardstick, ms | ratio |\n| --- | ---: | ---: | ---: |")
     for name in list(seconds)[3:]:
         yardstick = yardsticks.get(name, read + mapped)
-        print(
-            f"| {name} | {seconds[name] * 1e3:.2f} | {yardstick * 1e3:.2f} | {seconds[name] / yardstick:.2f} |"
-        )
+        taken = seconds[name]
+        print(f"| {name} | {taken * 1e3:.2f} | {yardstick * 1e3:.2f} | {taken / yardstick:.2f} |")
     return seconds["dense, out="]
 
 

@@ -19,9 +19,9 @@ use super::{Bound, Facts, Options, Output, Status};
 use crate::error::Result;
 use crate::fixed::{Fixed, exponent, power_of_two};
 use crate::float::Float;
+use crate::lanes::with_lanes;
 use crate::par::{CHUNK, Context};
 use crate::shard::Rows;
-use crate::simd::with_lanes;
 use crate::vecmath::Dd;
 
 /// Half the width of the bracket after a miss, relative; four times as much after each further one.
@@ -180,7 +180,9 @@ impl<T: Float> Data<'_, '_, T> {
                 continue;
             }
             let mut squares = [Fixed::default()];
-            parts.iter().for_each(|(_, steps)| squares[0] += *steps);
+            for (_, steps) in &parts {
+                squares[0] += *steps;
+            }
             Fixed::over_shards(self.context.shards(), &mut squares)?;
             return Ok(Some((largest, squares[0].value(&SQUARES))));
         }
@@ -334,7 +336,7 @@ impl<T: Float> Data<'_, '_, T> {
                 match output {
                     Output::Dense(slots) => slots[place] = weight,
                     Output::Sparse(sparse) if weight.to_f64() != 0.0 => {
-                        sparse.extend([(place as i64, weight)])
+                        sparse.extend([(place as i64, weight)]);
                     }
                     Output::Sparse(_) => {}
                 }

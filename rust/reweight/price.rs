@@ -21,8 +21,8 @@ use super::scalar::middle;
 use crate::error::Result;
 use crate::fixed::{Fixed, Grid, exponent};
 use crate::float::Float;
+use crate::lanes::with_lanes;
 use crate::par::Context;
-use crate::simd::with_lanes;
 use crate::vecmath::Dd;
 
 /// Newton steps taken on trust; from then on every second one is a bisection.

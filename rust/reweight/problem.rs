@@ -5,8 +5,9 @@ use super::{Bound, Options};
 use crate::error::{Error, Result};
 use crate::fixed::{Exact, Fixed, exponent, power_of_two};
 use crate::float::Float;
+use crate::lanes::with_lanes;
 use crate::par::{CHUNK, Context};
-use crate::simd::{LANES, dispatch, with_lanes};
+use crate::simd::{LANES, dispatch};
 use crate::vecmath::{Dd, require_finite};
 
 /// The problem in units in which the largest |ψ| is between 1 and 2.
@@ -76,7 +77,9 @@ impl<'a, T: Float> Problem<'a, T> {
         let parts =
             context.map_chunks(psi.len(), CHUNK, |range| with_lanes(Measure { psi: &psi[range], scale }))?;
         let mut squares = [Fixed::default()];
-        parts.into_iter().for_each(|(_, steps)| squares[0] += steps);
+        for (_, steps) in parts {
+            squares[0] += steps;
+        }
         Fixed::over_shards(context.shards(), &mut squares)?;
         problem.squares = squares[0].value(&SQUARES).value();
         // One criterion's steepest sample is its largest.

@@ -278,13 +278,15 @@ impl<T: Float> Equation<'_, '_, T> {
             }
             sum
         })?;
-        self.total(parts).map(|sum| -sum)
+        self.total(&parts).map(|sum| -sum)
     }
 
     /// The sum of `parts` over all shards.
-    fn total(&self, parts: Vec<Exact>) -> Result<f64> {
+    fn total(&self, parts: &[Exact]) -> Result<f64> {
         let mut sum = [Exact::default()];
-        parts.iter().for_each(|part| sum[0].join(part));
+        for part in parts {
+            sum[0].join(part);
+        }
         Exact::over_shards(self.context.shards(), &mut sum)?;
         Ok(sum[0].value().value())
     }

@@ -391,8 +391,10 @@ def solve_weights_path(
     prices = np.asarray(as_floats("l1s", l1s, ndim=1), dtype=np.float64)
     solved: list[Any] = []
     infos: list[WeightsInfo] = []
+    # The type of the result depends on a flag that is known to the caller alone.
+    solve: Any = solve_weights
     for price in prices:
-        weights, info = solve_weights(
+        weights, info = solve(
             psi,
             psi_mk,
             target=target,
