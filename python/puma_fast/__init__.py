@@ -21,6 +21,7 @@ _HOME = {
     "Shard": "puma_fast.numeric.shard",
     "UnfitInfo": "puma_fast.edit.linear",
     "WeightsInfo": "puma_fast.numeric.reweight",
+    "WeightsPath": "puma_fast.numeric.reweight",
     "adaptive_eps": "puma_fast.select.prune",
     "argsort": "puma_fast.numeric.order",
     "kmeans": "puma_fast.numeric.kmeans",
@@ -28,6 +29,7 @@ _HOME = {
     "mark_clusters": "puma_fast.select.clusters",
     "prune_by_margin": "puma_fast.select.prune",
     "solve_weights": "puma_fast.numeric.reweight",
+    "solve_weights_path": "puma_fast.numeric.reweight",
     "top_k": "puma_fast.numeric.order",
     "unfit": "puma_fast.edit.linear",
 }

@@ -6,7 +6,9 @@ from puma_fast.numeric.kmeans import kmeans as kmeans
 from puma_fast.numeric.order import argsort as argsort
 from puma_fast.numeric.order import top_k as top_k
 from puma_fast.numeric.reweight import WeightsInfo as WeightsInfo
+from puma_fast.numeric.reweight import WeightsPath as WeightsPath
 from puma_fast.numeric.reweight import solve_weights as solve_weights
+from puma_fast.numeric.reweight import solve_weights_path as solve_weights_path
 from puma_fast.numeric.shard import Shard as Shard
 from puma_fast.puma import Puma as Puma
 from puma_fast.score.linear import linear_influence as linear_influence
@@ -20,6 +22,7 @@ __all__ = [
     "Shard",
     "UnfitInfo",
     "WeightsInfo",
+    "WeightsPath",
     "__version__",
     "adaptive_eps",
     "argsort",
@@ -28,6 +31,7 @@ __all__ = [
     "mark_clusters",
     "prune_by_margin",
     "solve_weights",
+    "solve_weights_path",
     "top_k",
     "unfit",
 ]

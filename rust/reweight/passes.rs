@@ -86,8 +86,10 @@ impl<T: Float> Kernel for Measure<'_, T> {
                 squares.add_product(lanes, y, y);
             },
         );
-        full.iter().for_each(&mut step);
-        tail.iter().for_each(&mut step);
+        // Called here and not handed to an iterator, whose shims would not be compiled for the lanes.
+        for x in full.iter().chain(&tail) {
+            step(x);
+        }
         let count = full.len() + usize::from(tail.is_some());
         (watch.extent(lanes), squares.steps(lanes, count))
     }
@@ -130,8 +132,9 @@ impl<T: Float> Kernel for Pick<'_, T> {
                 }
             },
         );
-        full.iter().enumerate().for_each(&mut step);
-        tail.iter().map(|tail| (full.len(), tail)).for_each(&mut step);
+        for at_x in full.iter().chain(&tail).enumerate() {
+            step(at_x);
+        }
         (watch.extent(lanes), picked)
     }
 }

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from puma_fast.numeric.arrays import FloatArray
+    from puma_fast.numeric.shard import Shard
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,13 +54,15 @@ class WeightsInfo:
         No other weights are as good. False where that could not be shown, which takes ``l2 = 0``.
     reach : tuple of float or None
         The smallest and largest Ψᵀλ within the box, where the status is ``"infeasible"``.
+    price : ndarray, shape (k,), float64
+        The dual point z from which the weights follow; `start` of a similar solve takes it.
 
     Examples
     --------
     >>> import puma_fast as pf
     >>> _, info = pf.solve_weights([3.0, -4.0], target=25.0, l1=0.0, l2=25.0, return_info=True)
-    >>> info.status, info.objective, info.gap
-    ('solved', 312.5, 0.0)
+    >>> info.status, round(info.objective, 12), info.gap < 1e-24
+    ('solved', 312.5, True)
     """
 
     status: str
@@ -74,6 +77,7 @@ class WeightsInfo:
     iterations: int
     unique: bool
     reach: tuple[float, float] | None
+    price: NDArray[np.float64]
 
     @property
     def error_bound(self) -> float:
@@ -101,6 +105,10 @@ def solve_weights(
     max_residual: float | None = ...,
     tol: float = ...,
     max_iter: int = ...,
+    start: WeightsInfo | ArrayLike | None = ...,
+    sparse: Literal[False] = ...,
+    out: FloatArray | None = ...,
+    shard: Shard | None = ...,
     n_threads: int | None = ...,
     return_info: Literal[False] = ...,
 ) -> FloatArray: ...
@@ -117,9 +125,53 @@ def solve_weights(
     max_residual: float | None = ...,
     tol: float = ...,
     max_iter: int = ...,
+    start: WeightsInfo | ArrayLike | None = ...,
+    sparse: Literal[False] = ...,
+    out: FloatArray | None = ...,
+    shard: Shard | None = ...,
     n_threads: int | None = ...,
     return_info: Literal[True],
 ) -> tuple[FloatArray, WeightsInfo]: ...
+@overload
+def solve_weights(
+    psi_up: ArrayLike,
+    psi_mk: ArrayLike | None = ...,
+    *,
+    target: ArrayLike | None = ...,
+    l1: float | None = ...,
+    l2: float | None = ...,
+    lower: ArrayLike | None = ...,
+    upper: ArrayLike | None = ...,
+    max_residual: float | None = ...,
+    tol: float = ...,
+    max_iter: int = ...,
+    start: WeightsInfo | ArrayLike | None = ...,
+    sparse: Literal[True],
+    out: FloatArray | None = ...,
+    shard: Shard | None = ...,
+    n_threads: int | None = ...,
+    return_info: Literal[False] = ...,
+) -> tuple[NDArray[np.int64], FloatArray]: ...
+@overload
+def solve_weights(
+    psi_up: ArrayLike,
+    psi_mk: ArrayLike | None = ...,
+    *,
+    target: ArrayLike | None = ...,
+    l1: float | None = ...,
+    l2: float | None = ...,
+    lower: ArrayLike | None = ...,
+    upper: ArrayLike | None = ...,
+    max_residual: float | None = ...,
+    tol: float = ...,
+    max_iter: int = ...,
+    start: WeightsInfo | ArrayLike | None = ...,
+    sparse: Literal[True],
+    out: FloatArray | None = ...,
+    shard: Shard | None = ...,
+    n_threads: int | None = ...,
+    return_info: Literal[True],
+) -> tuple[tuple[NDArray[np.int64], FloatArray], WeightsInfo]: ...
 def solve_weights(
     psi_up: ArrayLike,
     psi_mk: ArrayLike | None = None,
@@ -132,9 +184,13 @@ def solve_weights(
     max_residual: float | None = None,
     tol: float = 1e-14,
     max_iter: int = 1000,
+    start: WeightsInfo | ArrayLike | None = None,
+    sparse: bool = False,
+    out: FloatArray | None = None,
+    shard: Shard | None = None,
     n_threads: int | None = None,
     return_info: bool = False,
-) -> FloatArray | tuple[FloatArray, WeightsInfo]:
+) -> Any:
     r"""Weigh the remaining samples so that together they have the effect of the marked ones.
 
     .. math::
@@ -165,6 +221,18 @@ def solve_weights(
         criterion is exact to rounding.
     max_iter : int, default 1000
         For k > 1: Newton steps allowed.
+    start : WeightsInfo or array_like, shape (k,), optional
+        The info, or its `price`, of a solve of a similar problem: where to look first. For a single
+        criterion it changes no bit of the answer.
+    sparse : bool, default False
+        Return the rows whose weight is not zero and those weights, in place of all.
+    out : ndarray, shape (n,), optional
+        Where to write the weights: C-contiguous, writeable, in the dtype that is returned, and no part
+        of the data. Saves fresh memory, which costs more than the solve. Undefined after an exception.
+    shard : Shard, optional
+        This process's place among several that hold consecutive rows: `psi_up`, `psi_mk` and bounds that
+        are arrays are its own part (`psi_mk` may be empty in some), and so are the weights; indices
+        count its own rows. The info is of all rows, the same for every shard.
     n_threads : int, optional
         Threads; by default ``RAYON_NUM_THREADS``, else all that this process may use. The result does
         not depend on it.
@@ -173,7 +241,8 @@ def solve_weights(
 
     Returns
     -------
-    weights : ndarray, shape (n,)
+    weights : ndarray, shape (n,), or tuple of ndarray
+        With ``sparse=True`` the indices (int64, ascending) and the values; `out` where that is given.
         λ*, in the dtype of `psi_up` (float64 where that is neither float32 nor float64), computed in
         float64 and more. Ties share alike. Where the optimum is not unique (``l2 = 0``, one criterion)
         the weights are the limit for l2 → 0.
@@ -184,9 +253,10 @@ def solve_weights(
     ------
     ValueError
         Not exactly one of `psi_mk` and `target`; shapes that do not fit; a NaN or an infinity in the
-        data; a negative price; ``lower > upper``; `max_residual` with several criteria.
+        data; a negative price; ``lower > upper``; `max_residual` with several criteria; an `out` that is
+        read-only, of another shape, overlaps the data or comes with ``sparse=True``.
     TypeError
-        Not real numbers, or a tensor that is not on the CPU.
+        Not real numbers, a tensor that is not on the CPU, or an `out` of another dtype.
 
     Notes
     -----
@@ -217,20 +287,151 @@ def solve_weights(
         msg = f"pass exactly one of psi_mk (the marked samples' influences) and target (b); got {given}"
         raise ValueError(msg)
     psi = as_floats("psi_up", psi_up, ndim=(1, 2))
+    marked = None if psi_mk is None else _marked(psi_mk, psi)
+    low, high = _bound("lower", lower, -np.inf, psi), _bound("upper", upper, np.inf, psi)
+    if out is not None:
+        _check_out(out, sparse, psi, [psi, low, high, *([] if marked is None else [marked])])
     weights, facts = _core.solve_weights(
         psi,
-        None if psi_mk is None else _marked(psi_mk, psi),
+        marked,
         None if target is None else _target(target, psi),
-        _bound("lower", lower, -np.inf, psi),
-        _bound("upper", upper, np.inf, psi),
+        low,
+        high,
         l1,
         l2,
         max_residual,
         tol,
         max_iter,
+        _start(start),
+        sparse,
+        out,
+        shard,
         as_threads(n_threads),
     )
     return (weights, WeightsInfo(**facts)) if return_info else weights
+
+
+@dataclass(frozen=True, eq=False)
+class WeightsPath:
+    """The weights for several prices l1, as :func:`solve_weights_path` returns them.
+
+    Attributes
+    ----------
+    l1s : ndarray, shape (m,), float64
+        The prices, in the order given.
+    weights : tuple of m ndarrays, or of m tuples of ndarrays
+        The weights for each price: all n, or with ``sparse=True`` indices and values.
+    infos : tuple of m WeightsInfo
+        What is known about each.
+    """
+
+    l1s: NDArray[np.float64]
+    weights: tuple[Any, ...]
+    infos: tuple[WeightsInfo, ...]
+
+    def __str__(self) -> str:
+        """Print one price a line."""
+        lines = [f"{'l1':>12} {'nnz':>10} {'l1_norm':>12} {'objective':>12} status"]
+        lines += [
+            f"{info.l1:12.5g} {info.nnz:10d} {info.l1_norm:12.5g} {info.objective:12.5g} {info.status}"
+            for info in self.infos
+        ]
+        return "\n".join(lines)
+
+
+def solve_weights_path(
+    psi_up: ArrayLike,
+    psi_mk: ArrayLike | None = None,
+    *,
+    target: ArrayLike | None = None,
+    l1s: ArrayLike,
+    l2: float | None = None,
+    sparse: bool = False,
+    **options: Any,
+) -> WeightsPath:
+    """Solve for several prices l1, each begun at the price that the one before ended with.
+
+    Parameters
+    ----------
+    psi_up, psi_mk, target
+        As in :func:`solve_weights`.
+    l1s : array_like, shape (m,)
+        The prices of the 1-norm. Neighbours that are near each other, in either order, are fastest.
+    l2 : float, optional
+        As in :func:`solve_weights`, the same for all.
+    sparse : bool, default False
+        Keep the weights that are not zero alone.
+    **options
+        `lower`, `upper`, `max_residual`, `tol`, `max_iter`, `shard`, `n_threads`, as in
+        :func:`solve_weights`.
+
+    Returns
+    -------
+    WeightsPath
+        For a single criterion the same bits as single solves give.
+
+    Raises
+    ------
+    ValueError, TypeError
+        As :func:`solve_weights`; an `l1s` that is not one-dimensional.
+
+    Notes
+    -----
+    A solve for one criterion takes two passes over the data, one with sparse output, so a path of them
+    needs no sorted copy.
+
+    Examples
+    --------
+    >>> import puma_fast as pf
+    >>> path = pf.solve_weights_path([3.0, -4.0, 1.0], target=10.0, l1s=[60.0, 10.0, 0.0], l2=1.0)
+    >>> [info.nnz for info in path.infos]
+    [1, 2, 3]
+    """
+    psi = as_floats("psi_up", psi_up, ndim=(1, 2))
+    prices = np.asarray(as_floats("l1s", l1s, ndim=1), dtype=np.float64)
+    solved: list[Any] = []
+    infos: list[WeightsInfo] = []
+    for price in prices:
+        weights, info = solve_weights(
+            psi,
+            psi_mk,
+            target=target,
+            l1=float(price),
+            l2=infos[0].l2 if infos else l2,
+            start=infos[-1] if infos else None,
+            sparse=sparse,
+            return_info=True,
+            **options,
+        )
+        solved.append(weights)
+        infos.append(info)
+    return WeightsPath(prices, tuple(solved), tuple(infos))
+
+
+def _start(start: Any) -> NDArray[np.float64] | None:
+    if start is None:
+        return None
+    price = start.price if isinstance(start, WeightsInfo) else start
+    return np.atleast_1d(as_floats("start", price, ndim=(0, 1))).astype(np.float64)
+
+
+def _check_out(out: Any, sparse: bool, psi: FloatArray, data: list[FloatArray]) -> None:
+    if sparse:
+        msg = "out holds all weights and sparse=True asks for few; pass one of them"
+        raise ValueError(msg)
+    if not isinstance(out, np.ndarray) or out.dtype != psi.dtype:
+        kind = out.dtype if isinstance(out, np.ndarray) else type(out).__name__
+        msg = f"out must be a NumPy array of dtype {psi.dtype}, that of psi_up; got {kind}"
+        raise TypeError(msg)
+    if out.shape != psi.shape[:1] or not out.flags.c_contiguous or not out.flags.aligned:
+        msg = f"out must be C-contiguous and of shape ({psi.shape[0]},), got shape {out.shape}"
+        raise ValueError(msg)
+    if not out.flags.writeable:
+        msg = "out is read-only; pass an array that may be written to"
+        raise ValueError(msg)
+    if any(np.may_share_memory(out, array) for array in data):
+        msg = "out overlaps the data that is read; pass memory of its own"
+        raise ValueError(msg)
 
 
 def _marked(psi_mk: ArrayLike, psi: FloatArray) -> FloatArray:
