@@ -191,49 +191,25 @@ fn fenchel(l1: f64, l2: f64, weight: f64, best: f64, v: Dd) -> f64 {
     term.max(0.0)
 }
 
-/// Whether the optimum is unique although l2 = 0: every weight that v = Ψz leaves undecided belongs to
-/// one of at most k linearly independent rows.
+/// Whether one criterion's optimum is unique although l2 = 0: at most one weight is left undecided by
+/// v = ψz, and that row has an effect.
 pub(super) fn is_unique<T: Float>(
     context: &Context<'_>,
     problem: &Problem<'_, T>,
-    price: &[Dd],
+    price: Dd,
 ) -> Result<bool> {
-    let k = problem.k;
-    let parts = context.map_chunks(problem.n, (CHUNK / k).max(1), |range| {
+    let parts = context.map_chunks(problem.n, CHUNK, |range| {
         let undecided = |&j: &usize| {
-            let v = problem.dot(j, price);
+            let v = problem.dot(j, &[price]);
             let distance = (v.hi.abs() - problem.l1) + v.lo * v.hi.signum();
-            // One criterion's z is known to twice the precision of a double, that of several to the solver's.
-            let margin = if k == 1 { 1e-25 * problem.l1 } else { 1e-9 * problem.l1_max };
-            problem.lower.at(j) < problem.upper.at(j) && distance.abs() <= margin
+            // z is known to twice the precision of a double.
+            problem.lower.at(j) < problem.upper.at(j) && distance.abs() <= 1e-25 * problem.l1
         };
-        range.filter(undecided).take(k + 1).collect::<Vec<_>>()
+        range.filter(undecided).take(2).collect::<Vec<_>>()
     })?;
-    let rows: Vec<usize> = parts.into_iter().flatten().take(k + 1).collect();
-    if k == 1 {
-        // A row without effect is one too many: its weight is undecided whatever the others are.
-        let count = |j: &usize| if problem.psi(*j) == 0.0 { 2 } else { 1 };
-        let mut undecided = [rows.iter().map(count).sum::<i64>()];
-        context.shards().sum(&mut undecided)?;
-        return Ok(undecided[0] <= 1);
-    }
-    if rows.len() > k {
-        return Ok(false);
-    }
-    let mut basis: Vec<Vec<f64>> = Vec::with_capacity(k);
-    for j in rows {
-        let mut row: Vec<f64> = problem.row(j).collect();
-        let length = |row: &[f64]| row.iter().map(|x| x * x).sum::<f64>().sqrt();
-        let before = length(&row);
-        for other in &basis {
-            let dot: f64 = row.iter().zip(other).map(|(a, b)| a * b).sum();
-            row.iter_mut().zip(other).for_each(|(a, b)| *a -= dot * b);
-        }
-        let after = length(&row);
-        if after <= 1e-9 * before {
-            return Ok(false);
-        }
-        basis.push(row.into_iter().map(|x| x / after).collect());
-    }
-    Ok(true)
+    // A row without effect is one too many: its weight is undecided whatever the others are.
+    let count = |j: usize| if problem.psi(j) == 0.0 { 2 } else { 1 };
+    let mut undecided = [parts.into_iter().flatten().map(count).sum::<i64>()];
+    context.shards().sum(&mut undecided)?;
+    Ok(undecided[0] <= 1)
 }

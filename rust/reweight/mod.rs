@@ -365,7 +365,7 @@ fn solve_to<T: Float>(
     let problem = Problem::new(context, psi, b, options)?;
     let answer = scalar::solve(context, &problem)?;
     let certificate = certify_one(context, &problem, &answer.weights, answer.price[0])?;
-    let unique = problem.l2 > 0.0 || is_unique(context, &problem, &answer.price)?;
+    let unique = problem.l2 > 0.0 || is_unique(context, &problem, answer.price[0])?;
     let Certificate { residual, objective, gap, l1_norm, nonzero } = certificate;
     let status = match answer.status {
         Status::Solved if problem.rows == 0 => Status::Empty,

@@ -82,13 +82,8 @@ impl<'a, T: Float> Problem<'a, T> {
         }
         Fixed::over_shards(context.shards(), &mut squares)?;
         problem.squares = squares[0].value(&SQUARES).value();
-        // One criterion's steepest sample is its largest.
-        let steepest = if k == 1 {
-            (problem.b[0] * Dd::new(problem.largest)).value().abs()
-        } else {
-            problem.steepest(context, &problem.b)?
-        };
-        problem.l1_max = 2.0 * steepest;
+        // The steepest sample is the largest.
+        problem.l1_max = 2.0 * (problem.b[0] * Dd::new(problem.largest)).value().abs();
         problem.l1 = options.l1.map_or(0.05 * problem.l1_max, |l1| l1 * scale * scale);
         problem.l2 = options.l2.map_or(1e-3 * problem.squares / k as f64, |l2| l2 * scale * scale);
         Ok(problem)
@@ -122,16 +117,6 @@ impl<'a, T: Float> Problem<'a, T> {
             sum = Dd { hi: total.hi, lo: sum.lo + (total.lo + product.lo + x * z.lo) };
         }
         Dd::two_sum(sum.hi, sum.lo)
-    }
-
-    /// ‖Ψz‖_∞.
-    pub(super) fn steepest(&self, context: &Context<'_>, z: &[Dd]) -> Result<f64> {
-        maximum(
-            context,
-            self.n,
-            #[inline(always)]
-            |j| self.dot(j, z).value().abs(),
-        )
     }
 
     /// The weight nearest to zero that the box allows.

@@ -3,7 +3,7 @@
 
 use super::cache::{Prices, least_terms};
 use super::dot::Price;
-use super::rows::Rows;
+use super::rows::{Rows, grid};
 use crate::error::Result;
 use crate::fixed::{Exact, Steps};
 use crate::float::Float;
@@ -62,7 +62,7 @@ pub(super) fn certify<T: Float>(
     })?;
     let mut largest = [most.into_iter().fold(0.0, f64::max)];
     context.shards().max(&mut largest)?;
-    let grid = rows.grid(largest[0]);
+    let grid = grid(largest[0]);
     let parts = context.map_chunks(rows.n, rows.chunk(), |range| {
         dispatch(
             #[inline(always)]

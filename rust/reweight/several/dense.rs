@@ -9,7 +9,7 @@ use super::cache::{Cache, Prices};
 use super::cholesky::Factor;
 use super::dot::Price;
 use super::newton::{Budget, EASY, Goal, gradient, newton, responses};
-use super::rows::Rows;
+use super::rows::{Rows, grid};
 use crate::error::Result;
 use crate::fixed::Steps;
 use crate::float::Float;
@@ -90,7 +90,9 @@ impl Metric {
             parts.push(part);
         }
         self.factor.solve(&mut d);
-        d.iter_mut().for_each(|d| *d *= 2.0 * self.l2);
+        for d in &mut d {
+            *d *= 2.0 * self.l2;
+        }
         for ((step, change, inverse), part) in self.pairs.iter().zip(parts.into_iter().rev()) {
             let rest = part - inverse * inner(change, &d);
             d.iter_mut().zip(step).for_each(|(d, s)| *d += rest * s);
@@ -207,7 +209,7 @@ fn effect<T: Float>(context: &Context<'_>, rows: &Rows<'_, T>, prices: Prices, z
     let length = z.iter().map(|z| z.value().powi(2)).sum::<f64>().sqrt();
     let most =
         ((length * rows.longest * (1.0 + 1e-9) - prices.l1) / (2.0 * prices.l2)).max(rows.furthest_rest);
-    let grid = rows.grid(most);
+    let grid = grid(most);
     let parts = context.map_chunks(rows.n, rows.chunk(), |range| {
         dispatch(
             #[inline(always)]

@@ -139,7 +139,7 @@ impl<T: Float> Solver<'_, T> {
             let all: Vec<usize> = (0..rows.total).collect();
             let begin = Begin { ids: &all, z: self.start.clone().unwrap_or_else(|| z.clone()), start: EASY };
             let found = working_set(context, rows, prices, &rest, begin, usize::MAX, gap, budget)?;
-            return found.map_or_else(|| Ok(self.at_rest(z, l1_max)), |found| self.scattered(found));
+            return Ok(found.map_or_else(|| self.at_rest(z, l1_max), |found| self.scattered(found)));
         }
         let mut sample = None;
         let mut sparse = count <= rows.total / SPARSE;
@@ -164,7 +164,7 @@ impl<T: Float> Solver<'_, T> {
             let begin = Begin { ids: &ids, z: begin, start };
             let found = working_set(context, rows, prices, &rest, begin, most, gap, budget)?;
             if let Some(found) = found {
-                return self.scattered(found);
+                return Ok(self.scattered(found));
             }
         }
         let mut sample = match sample {
@@ -198,7 +198,9 @@ impl<T: Float> Solver<'_, T> {
         if self.prices.l1 < l1_max * (1.0 + 1e-9) {
             // A hair less, so that no rounding lifts |ψ_j·z| above l1.
             let hair = Dd::new(1.0 - (rows.k + 8) as f64 * f64::EPSILON);
-            z.iter_mut().for_each(|z| *z = *z * hair);
+            for z in &mut z {
+                *z = *z * hair;
+            }
         }
         let status = match () {
             () if rows.total == 0 => Status::Empty,
@@ -216,13 +218,13 @@ impl<T: Float> Solver<'_, T> {
     }
 
     /// The weights of a working set in their places, all others at rest.
-    fn scattered(&self, found: Found) -> Result<Answer<T>> {
+    fn scattered(&self, found: Found) -> Answer<T> {
         let Found { cache, z, status } = found;
         let mut weights = self.resting();
         let here = self.rows.first..self.rows.first + self.rows.n;
         for (&id, &weight) in cache.ids.iter().zip(&cache.weights).filter(|(id, _)| here.contains(id)) {
             weights[id - self.rows.first] = T::from_f64(weight + 0.0);
         }
-        Ok(Answer { weights, z, status })
+        Answer { weights, z, status }
     }
 }

@@ -116,7 +116,7 @@ pub(super) fn newton(
     context: &Context<'_>,
     cache: &mut Cache,
     goal: Goal<'_>,
-    z: &mut Vec<Dd>,
+    z: &mut [Dd],
     wanted: f64,
     budget: &mut Budget,
 ) -> Result<usize> {
@@ -179,10 +179,14 @@ fn direction(cache: &Cache, l2: f64, gradient: &[Dd], free: &[usize]) -> Vec<f64
         for (&i, weight) in free.iter().zip(weights) {
             direction.iter_mut().zip(cache.row(i)).for_each(|(d, x)| *d -= weight * x);
         }
-        direction.iter_mut().for_each(|d| *d *= -2.0);
+        for d in &mut direction {
+            *d *= -2.0;
+        }
     } else {
         cache.curvature(l2, free).solve(&mut direction);
-        direction.iter_mut().for_each(|d| *d *= -2.0 * l2);
+        for d in &mut direction {
+            *d *= -2.0 * l2;
+        }
     }
     direction
 }

@@ -98,7 +98,9 @@ impl<'a, T: Float> Rows<'a, T> {
         }
         rows.scale = c;
         rows.largest = extremes[0] * c;
-        v.iter_mut().for_each(|v| *v *= unit * unit);
+        for v in &mut v {
+            *v *= unit * unit;
+        }
         Exact::over_shards(shards, std::slice::from_mut(&mut survey.squares))?;
         rows.squares = survey.squares.value().value() * unit * unit;
         let mut extremes = [survey.longest * unit * unit, rows.furthest_rest(context)?];
@@ -226,7 +228,7 @@ impl<'a, T: Float> Rows<'a, T> {
         most: f64,
         weight: impl Fn(usize) -> f64 + Sync,
     ) -> Result<Vec<Dd>> {
-        let grid = self.grid(most);
+        let grid = grid(most);
         let parts = context.map_chunks(self.n, self.chunk(), |range| {
             dispatch(
                 #[inline(always)]
@@ -238,11 +240,6 @@ impl<'a, T: Float> Rows<'a, T> {
             )
         })?;
         self.joined(context, &grid, parts)
-    }
-
-    /// The grid of ψ_jcλ_j where no weight is larger than `most`.
-    pub(super) fn grid(&self, most: f64) -> Grid {
-        Grid::below(exponent(most.max(f64::MIN_POSITIVE)) + 3)
     }
 
     /// Adds ψ_j·weight to `sums`.
@@ -273,6 +270,11 @@ impl<'a, T: Float> Rows<'a, T> {
         Fixed::over_shards(context.shards(), &mut sums)?;
         Ok(sums.into_iter().map(|sum| sum.value(grid)).collect())
     }
+}
+
+/// The grid of ψ_jcλ_j where no weight is larger than `most`.
+pub(super) fn grid(most: f64) -> Grid {
+    Grid::below(exponent(most.max(f64::MIN_POSITIVE)) + 3)
 }
 
 /// ‖row‖² and its largest number.

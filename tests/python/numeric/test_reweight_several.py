@@ -1,6 +1,9 @@
 """Several criteria: independent solvers, the certificate against exact numbers, adversarial data."""
 
 import itertools
+import os
+import subprocess
+import sys
 from fractions import Fraction
 
 import numpy as np
@@ -9,6 +12,7 @@ from scipy.optimize import lsq_linear
 from sklearn.linear_model import ElasticNet
 
 import puma_fast as pf
+from numeric.shards import cut, in_shards
 
 
 def solved(psi, b, **options):
@@ -105,7 +109,7 @@ def test_the_working_set_equals_elastic_net(n, k, share, l2):
     psi, b = rng.standard_normal((n, k)), rng.standard_normal(k) * 5
     l1 = share * np.abs(2 * psi @ b).max()
     l2 = l2 * n
-    weights, info = solved(psi, b, l1=l1, l2=l2)
+    _, info = solved(psi, b, l1=l1, l2=l2)
     assert info.status == "solved", info
     net = ElasticNet(
         alpha=(l1 + 2 * l2) / (2 * k),
@@ -196,3 +200,70 @@ def test_threads_change_no_bit(n, k, dtype):
         one = pf.solve_weights(psi, psi[:20], n_threads=1, **options)
         for threads in (2, 7):
             assert np.array_equal(pf.solve_weights(psi, psi[:20], n_threads=threads, **options), one)
+
+
+@pytest.mark.parametrize(("n", "k"), [(700, 3), (6000, 3), (6000, 20)])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"l1": 0.0},
+        {"l2": 0.0},
+        {"share": 0.5, "l2": 1e-3},
+        {"share": 0.2, "lower": -0.002, "upper": 0.001},
+        {"lower": 0.001, "upper": 0.002},
+    ],
+    ids=str,
+)
+def test_shards_change_no_bit(n, k, options):
+    rng = np.random.default_rng(7)
+    psi, b = rng.standard_normal((n, k)), rng.standard_normal(k) * 4
+    options = dict(options)
+    if "share" in options:
+        options["l1"] = options.pop("share") * np.abs(2 * psi @ b).max()
+    weights, info = solved(psi, b, **options)
+    for count in (1, 2, 7):
+        parts = cut(psi, count, rng)
+
+        def run(shard, parts=parts):
+            return solved(parts[shard.index], b, shard=shard, n_threads=1, **options)
+
+        results = in_shards(count, run)
+        assert np.array_equal(np.concatenate([part for part, _ in results]), weights)
+        for _, facts in results:
+            assert str(facts) == str(info)
+            assert (facts.gap, facts.objective) == (info.gap, info.objective)
+
+
+@pytest.mark.parametrize("share", [0.02, 0.5])
+def test_a_start_ends_at_the_same_optimum_sooner(share):
+    rng = np.random.default_rng(8)
+    psi, b = rng.standard_normal((20_000, 8)), rng.standard_normal(8)
+    l1 = share * np.abs(2 * psi @ b).max()
+    _, near = solved(psi, b, l1=l1 * 1.01, l2=1e-3)
+    cold, info = solved(psi, b, l1=l1, l2=1e-3)
+    warm, again = solved(psi, b, l1=l1, l2=1e-3, start=near.price)
+    assert again.status == "solved"
+    assert again.iterations < info.iterations
+    assert np.linalg.norm(warm - cold) <= info.error_bound + again.error_bound
+
+
+def test_the_instruction_sets_give_the_same_bits():
+    script = (
+        "import sys, numpy as np, puma_fast as pf\n"
+        "rng = np.random.default_rng(0)\n"
+        "for n, k in ((500, 3), (9000, 3), (9000, 40)):\n"
+        "    psi = rng.standard_normal((n, k))\n"
+        "    for l2 in (None, 0.0):\n"
+        "        sys.stdout.write(pf.solve_weights(psi, psi[:20], l2=l2).tobytes().hex())\n"
+    )
+    outputs = {
+        subprocess.run(
+            [sys.executable, "-c", script],
+            env={**os.environ, "PUMA_FAST_SIMD": level},
+            capture_output=True,
+            check=True,
+        ).stdout
+        for level in ("scalar", "avx2", "avx512")
+    }
+    assert len(outputs) == 1
