@@ -24,7 +24,7 @@ const PLACES: usize = 1 << DIGIT;
 const FEW: usize = 1 << 12;
 
 /// Ranks that a block moves between two looks at the stop request.
-const STEP: usize = 1 << 22;
+const STEP: usize = 1 << 20;
 
 /// A rank, or the index of a sample that has none.
 type Ranked<R> = std::result::Result<R, usize>;
