@@ -175,12 +175,14 @@ impl Block {
 
     /// Every row and every center, eight rows at a time.
     fn assign_all<T: Float>(&mut self, panel: &Panel<'_, T>, moves: &mut Vec<Move>) {
-        let all: Vec<usize> = (0..self.labels.len()).collect();
-        for eight in all.chunks(ROWS) {
-            let mut open: Vec<Open> = eight.iter().map(|&at| Open::new(at)).collect();
-            let places: Vec<usize> = (0..eight.len()).collect();
+        let places: [usize; ROWS] = std::array::from_fn(|place| place);
+        let mut open = Vec::with_capacity(ROWS);
+        for first in (0..self.labels.len()).step_by(ROWS) {
+            open.clear();
+            open.extend((first..self.labels.len().min(first + ROWS)).map(Open::new));
+            let places = &places[..open.len()];
             for group in 0..panel.len().div_ceil(group_size(panel.len())) {
-                self.compare(panel, &mut open, &places, group);
+                self.compare(panel, &mut open, places, group);
             }
             moves.extend(open.iter().filter_map(|open| self.settle(panel, open)));
         }

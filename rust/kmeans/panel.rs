@@ -99,13 +99,19 @@ impl<'a, T: Float> Panel<'a, T> {
             range,
             #[inline(always)]
             |j, values| {
+                // One selection per loop: that is what becomes one instruction for all lanes.
+                let mut other = *values;
                 for lane in 0..ROWS {
-                    let value = values[lane];
-                    let nearer = value < least[lane];
-                    let other = if nearer { least[lane] } else { value };
-                    second[lane] = if other < second[lane] { other } else { second[lane] };
-                    center[lane] = if nearer { j as f64 } else { center[lane] };
-                    least[lane] = if nearer { value } else { least[lane] };
+                    other[lane] = if values[lane] > least[lane] { values[lane] } else { least[lane] };
+                }
+                for lane in 0..ROWS {
+                    second[lane] = if other[lane] < second[lane] { other[lane] } else { second[lane] };
+                }
+                for lane in 0..ROWS {
+                    center[lane] = if values[lane] < least[lane] { j as f64 } else { center[lane] };
+                }
+                for lane in 0..ROWS {
+                    least[lane] = if values[lane] < least[lane] { values[lane] } else { least[lane] };
                 }
             },
         );
