@@ -1,7 +1,7 @@
 """Models of `transformers`, built small and without a download, against dense float64 references.
 
-The reference takes nothing from the package: gradients are those of the library's own loss, one sample at
-a time, and the curvature is written out from the Jacobian of the logits.
+The reference takes nothing from the package: gradients are those of the library's loss written out, one sample
+at a time, and the curvature is written out from the Jacobian of the logits.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ def case(request):
 
 
 def dense(model, data, causal):
-    """The gradients (n, p) of the library's own loss, and the mean Gauss-Newton matrix of the logits."""
+    """The gradients (n, p) of the library's loss, and the mean Gauss-Newton matrix of the logits."""
     model = model.eval()
     parameters = [value for value in model.parameters() if value.requires_grad]
 
@@ -108,8 +108,12 @@ def dense(model, data, causal):
     for j in range(N):
         one = {key: value[j : j + 1] for key, value in data.items()}
         out = model(**one)
-        rows = out.logits[0, :-1][one["labels"][0, 1:] != IGNORED] if causal else out.logits
-        gradients.append(flat(out.loss * len(rows)))
+        labels = one["labels"][0, 1:] if causal else one["labels"]
+        rows = (out.logits[0, :-1] if causal else out.logits)[labels != IGNORED]
+        loss = functional.cross_entropy(rows, labels[labels != IGNORED], reduction="sum")
+        # The library's own loss, which it computes in float32 for language models.
+        assert float(loss) == pytest.approx(float(out.loss) * len(rows), rel=1e-5)
+        gradients.append(flat(loss))
         for row in rows:
             jacobian = torch.stack([flat(value) for value in row])
             p = row.detach().softmax(0)
