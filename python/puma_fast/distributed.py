@@ -8,7 +8,7 @@ every rank gets the same bits of a sum, so that all take the same decisions.
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -31,7 +31,7 @@ class LostRankError(RuntimeError):
 
 
 class Ranks:
-    """This process among the ranks that share the work; alone unless it is told otherwise.
+    """A process among the ranks that share the work; alone unless it is told otherwise.
 
     Parameters
     ----------
@@ -47,7 +47,7 @@ class Ranks:
         self,
         index: int = 0,
         count: int = 1,
-        group: dist.ProcessGroup | None = None,
+        group: Any = None,
         patience: float = PATIENCE,
     ) -> None:
         self.index = index
@@ -151,7 +151,7 @@ class Ranks:
 
     @property
     def shard(self) -> Shard | None:
-        """This rank for the numeric functions; None where it is alone."""
+        """The rank for the numeric functions; None where it is alone."""
         return None if self.count == 1 else Shard(self.index, self.count, self._sum)
 
     def _sum(self, values: NDArray[np.int64]) -> NDArray[np.int64]:

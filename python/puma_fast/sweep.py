@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from puma_fast.data import Samples
 
     Work = Callable[[NDArray[np.int64], Any], Tensor]
-    """``work(places, batch) -> Tensor``; `places` (B,) say where the batch's samples stand in what is read."""
+    """``work(places, batch) -> Tensor``; `places` (B,): where the batch's samples stand in what is read."""
 
 
 def total(

@@ -3,6 +3,7 @@
 import os
 import time
 from functools import partial
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ def test_blocks_cover_every_position_once():
             blocks = [Ranks(index, count).block(n) for index in range(count)]
             assert blocks[0][0] == 0
             assert blocks[-1][1] == n
-            assert all(one[1] == next_one[0] for one, next_one in zip(blocks, blocks[1:], strict=False))
+            assert all(one[1] == other[0] for one, other in pairwise(blocks))
 
 
 def test_a_rank_alone_changes_nothing():

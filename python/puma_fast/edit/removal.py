@@ -252,8 +252,10 @@ def remove(
     gradients = influence.gradients(criteria.each)
     if scores is None:
         psi_marked, psi_up = _own_scores(influence, criteria, marked, up_positions)
-        solves = influence.solves(criteria.each)
-        solves = {stage.replace(" solve", ""): solve for stage, solve in solves.items()}
+        blocks = influence.solves(criteria.each)
+        solves = {
+            "criterion" if i == 0 else f"criterion, block {i + 1}": each for i, each in enumerate(blocks)
+        }
     else:
         psi_marked, psi_up, solves = scores[marked], scores[up_positions], {}
     b = _number(psi_marked.sum(0))

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Shard:
-    """This process's place among the shards of a data set, for the ``shard=`` of numeric functions.
+    """A process's place among the shards of a data set, for the ``shard=`` of numeric functions.
 
     Shards hold consecutive rows, in the order of their index. Every one calls the same function with
     its own rows and the same settings, and each gets what one call on all rows would have given it:

@@ -76,11 +76,7 @@ def predict(
         else:
             losses = objective.losses(parameters, batch)
         unknown = torch.full_like(losses, torch.nan)
-        columns = (
-            losses,
-            unknown if confidence is None else confidence,
-            unknown if correct is None else correct,
-        )
+        columns = (losses, *(unknown if column is None else column for column in (confidence, correct)))
         return torch.stack([column.double() for column in columns], dim=1)
 
     with torch.no_grad():

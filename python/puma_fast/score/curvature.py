@@ -15,13 +15,13 @@ Products are formed in the model's type per batch and added up in float64.
 
 from __future__ import annotations
 
-import warnings
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch.func import grad, vjp, vmap
 
 from puma_fast import sweep
+from puma_fast.score.forward import one_by_one
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -121,15 +121,9 @@ class Curvature:
             stacked = {name: torch.stack([each[name] for each in tangents]) for name in tangents[0]}
             try:
                 moved = vmap(product, chunk_size=VECTORS_AT_ONCE)(stacked)
-            except torch.cuda.OutOfMemoryError:
-                raise
             except (NotImplementedError, RuntimeError, ValueError) as error:
                 self._shares_evaluations = False
-                warnings.warn(
-                    "torch cannot share one evaluation of the model between several curvature products, so "
-                    f"they are taken one by one: the same numbers, more slowly ({_first_line(error)})",
-                    stacklevel=4,
-                )
+                one_by_one("several directions", error)
             else:
                 return [{name: value[i] for name, value in moved.items()} for i in range(len(tangents))]
         return [product(tangent) for tangent in tangents]
@@ -191,8 +185,3 @@ _PRODUCTS: dict[Kind, Callable[[Objective, Any], Product]] = {
     "hessian": _hessian_product,
     "fisher": _fisher_product,
 }
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from puma_fast.data import map_tensors
+from puma_fast.batches import map_tensors
 from puma_fast.score.sketch import CountSketch
 
 if TYPE_CHECKING:

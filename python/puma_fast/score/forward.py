@@ -161,6 +161,17 @@ def differentiable_kernels(model: nn.Module) -> Iterator[None]:
         yield
 
 
+def one_by_one(what: str, error: Exception) -> None:
+    """Warn that something is taken one by one that torch does not vectorise, unless memory ran out."""
+    if isinstance(error, torch.OutOfMemoryError):
+        raise error
+    reason = str(error).strip().splitlines()
+    warn(
+        f"torch cannot vectorise the model over {what}, so they are taken one by one: the same numbers, "
+        f"more slowly ({reason[0] if reason else type(error).__name__})"
+    )
+
+
 def load_rules() -> None:
     """Let torch load its forward-mode rules, which it does on first use, warning of its own old code."""
     with warnings.catch_warnings():

@@ -106,7 +106,7 @@ def classes(samples: Samples, targets: Callable[[Any], Any]) -> NDArray[np.int64
     """Read every sample's class; None where the targets are not one integer per sample."""
 
     def read(places: NDArray[np.int64], batch: Any) -> torch.Tensor:
-        labels = targets(batch)
+        labels: torch.Tensor = targets(batch)
         one_each = isinstance(labels, torch.Tensor) and labels.shape == (len(places),)
         if not one_each or labels.is_floating_point():
             return torch.full((len(places),), torch.nan)

@@ -7,12 +7,12 @@ which is computed here.
 
 from __future__ import annotations
 
-import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from puma_fast.numeric.arrays import as_floats
+from puma_fast.warning import warn
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -83,8 +83,7 @@ def compare_roads(by_patch: Any, by_scores: Any, n: int) -> None:
         for name, scale in (("scores * n", n), ("scores / n", 1 / n)):
             if 0.5 < abs(factor) / scale < 2:
                 hint += f", and off by the factor n: pass {name}"
-        warnings.warn(
+        warn(
             f"scores sum to b = {scores:.3g} over the marked samples{of}, the patch says {patch:.3g}. Here "
-            f"ψ > 0 means that a sample helps, and scores are not divided by n; perhaps {hint}",
-            stacklevel=2,
+            f"ψ > 0 means that a sample helps, and scores are not divided by n; perhaps {hint}"
         )

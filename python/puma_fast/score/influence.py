@@ -42,7 +42,8 @@ class _About:
 
     criterion: Criterion
     gradient: Tensor
-    solve: Solve | None = None
+    solved: tuple[Solve, Tensor] | None = None
+    """The solve, of a block perhaps, and the direction v = H⁻¹∇C of this criterion in it."""
 
 
 @dataclass
@@ -178,10 +179,6 @@ class Influence:
             )
         return solve
 
-    def inverses(self, rows: Tensor, *, stage: str) -> Tensor:
-        """Solve H·x = row for every row of a float64 matrix (k, p); give the solutions as rows."""
-        return torch.stack([self.inverse(row, stage=stage).x for row in rows])
-
     @property
     def curvature(self) -> Curvature:
         """The damped curvature at the parameters as they are now."""
@@ -194,32 +191,35 @@ class Influence:
     def gradients(self, criteria: Sequence[Criterion]) -> Tensor:
         """Give ∇C of every criterion, float64 (k, p)."""
         kept = self._room(criteria)
-        for criterion in criteria:
-            if id(criterion) not in kept:
-                with self.stages(_named("criterion gradient", criterion, criteria)):
+        unknown = [criterion for criterion in criteria if id(criterion) not in kept]
+        if unknown:
+            with self.stages("criterion gradient"):
+                for criterion in unknown:
                     kept[id(criterion)] = _About(criterion, criterion.gradient(self.objective))
-            else:
-                self.stages.kept(_named("criterion gradient", criterion, criteria))
+        else:
+            self.stages.kept("criterion gradient")
         return torch.stack([kept[id(criterion)].gradient for criterion in criteria])
 
-    def solves(self, criteria: Sequence[Criterion]) -> dict[str, Solve]:
-        """Give the solves for v = H⁻¹∇C, by the name of their stage, in the order of the criteria."""
+    def solves(self, criteria: Sequence[Criterion]) -> list[Solve]:
+        """Give the solves that v = H⁻¹∇C came from: those not known yet are one block."""
         self.gradients(criteria)
-        kept, solves = self._current().about, {}
-        for criterion in criteria:
-            stage = _named("criterion solve", criterion, criteria)
-            about = kept[id(criterion)]
-            if about.solve is None:
-                with self.stages(stage):
-                    about.solve = self.inverse(about.gradient, stage=stage)
-            else:
-                self.stages.kept(stage)
-            solves[stage] = about.solve
-        return solves
+        known = self._known(criteria)
+        unsolved = [each for each in known if each.solved is None]
+        if unsolved:
+            rhs = torch.stack([each.gradient for each in unsolved], dim=1)
+            with self.stages("criterion solve"):
+                solve = self.inverse(rhs[:, 0] if len(unsolved) == 1 else rhs, stage="criterion solve")
+            for each, direction in zip(unsolved, solve.x.reshape(len(rhs), -1).T, strict=True):
+                each.solved = solve, direction
+        else:
+            self.stages.kept("criterion solve")
+        solves = [each.solved[0] for each in known if each.solved is not None]
+        return list({id(solve): solve for solve in solves}.values())
 
     def directions(self, criteria: Sequence[Criterion]) -> Tensor:
         """Give v = H⁻¹∇C of every criterion, float64 (k, p)."""
-        return torch.stack([solve.x for solve in self.solves(criteria).values()])
+        self.solves(criteria)
+        return torch.stack([each.solved[1] for each in self._known(criteria) if each.solved is not None])
 
     def scores(
         self, criteria: Sequence[Criterion], positions: NDArray[np.int64] | None = None
@@ -250,6 +250,10 @@ class Influence:
             for places, columns in self.passes.derivatives(directions, positions):
                 psi[places] = columns
             return self.samples.ranks.assembled(psi)
+
+    def _known(self, criteria: Sequence[Criterion]) -> list[_About]:
+        about = self._current().about
+        return [about[id(criterion)] for criterion in criteria]
 
     def _room(self, criteria: Sequence[Criterion]) -> dict[int, _About]:
         """Make room for `criteria` among what is kept; those of this call stay."""
@@ -283,11 +287,3 @@ class Influence:
         """Begin anew with a damping."""
         curvature = Curvature(self.objective, self.samples, self._undamped.kind, damping.value)
         return _Kept(version, curvature, damping)
-
-
-def _named(stage: str, criterion: Criterion, criteria: Sequence[Criterion]) -> str:
-    """Name the stage of one of several criteria."""
-    if len(criteria) == 1:
-        return stage
-    place = next(place for place, each in enumerate(criteria) if each is criterion)
-    return f"{stage} {place + 1} of {len(criteria)}"

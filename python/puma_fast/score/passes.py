@@ -7,7 +7,6 @@ only for those who ask for them, a chunk at a time.
 
 from __future__ import annotations
 
-import warnings
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -15,7 +14,8 @@ from torch import Tensor
 from torch.func import grad, jvp, vmap
 
 from puma_fast import sweep
-from puma_fast.data import map_tensors
+from puma_fast.batches import map_tensors
+from puma_fast.score.forward import one_by_one
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -120,7 +120,7 @@ class Passes:
                     mapped = self._mapped(batch)
                 except (NotImplementedError, RuntimeError, ValueError) as error:
                     self._maps_samples = False
-                    _one_by_one("the samples of a batch", error)
+                    one_by_one("the samples of a batch", error)
                     break
                 yield where, mapped
                 done += len(where)
@@ -148,7 +148,7 @@ class Passes:
                 return list(vmap(along, chunk_size=TANGENTS_AT_ONCE)(directions))
             except (NotImplementedError, RuntimeError, ValueError) as error:
                 self._shares_evaluations = False
-                _one_by_one("the directions of several criteria", error)
+                one_by_one("several directions", error)
         return [objective.derivatives(batch, direction) for direction in directions]
 
     def _mapped(self, batch: Any) -> Tensor:
@@ -171,15 +171,3 @@ class Passes:
         )
         rows = per_sample(objective.parameters, *leaves)
         return torch.cat([rows[name].detach().flatten(1) for name in objective.layout.names], dim=1)
-
-
-def _one_by_one(what: str, error: Exception) -> None:
-    """Warn that something is not vectorised, or let it pass where memory ran out."""
-    if isinstance(error, torch.cuda.OutOfMemoryError):
-        raise error
-    reason = str(error).strip().splitlines()
-    warnings.warn(
-        f"torch cannot vectorise the model over {what}, so they are taken one by one: the same numbers, "
-        f"more slowly ({reason[0] if reason else type(error).__name__})",
-        stacklevel=3,
-    )

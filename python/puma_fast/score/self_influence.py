@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from puma_fast.score.inverse_root import inverse_root
+from puma_fast.warning import warn
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 _ROOT_TOLERANCE = 1e-4
 """Residual of the probes' roots: with automatic damping an error of at most 0.3 %, well below their noise."""
 
+_BLOCK = 16
+"""Right-hand sides solved together: they share passes over the data, and what each learns of H."""
+
 _PROBE_NUMBERS = 2**25
 """Numbers in the probes held at once, at most (but for one): 256 MB."""
 
@@ -27,9 +30,9 @@ def exact(influence: Influence, positions: NDArray[np.int64]) -> NDArray[np.floa
     """Compute ∇L_jᵀH⁻¹∇L_j of the samples at `positions`, (m,): one curvature solve each."""
     parts = []
     for _, rows in influence.passes.gradients(positions):
-        gradients = rows.double()
-        solutions = influence.inverses(gradients, stage="self-influence solve")
-        parts.append((gradients * solutions).sum(1).cpu().numpy())
+        for block in torch.split(rows.double(), _BLOCK):
+            solve = influence.inverse(block.T, stage="self-influence solve")
+            parts.append((block * solve.x.T).sum(1).cpu().numpy())
     return np.concatenate(parts)
 
 
@@ -68,9 +71,8 @@ def _root(influence: Influence, start: Tensor) -> Tensor:
             max_products=influence.max_products,
         )
     if residual > _ROOT_TOLERANCE:
-        warnings.warn(
+        warn(
             f"a probe stopped at residual {residual:.1e} after {influence.max_products} products; raise "
-            "damping or max_iter",
-            stacklevel=2,
+            "damping or max_iter"
         )
     return root

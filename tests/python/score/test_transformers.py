@@ -1,7 +1,7 @@
 """Models of `transformers`, built small and without a download, against dense float64 references.
 
-The reference takes nothing from the package: gradients are those of the library's loss written out, one sample
-at a time, and the curvature is written out from the Jacobian of the logits.
+The reference takes nothing from the package: gradients are those of the library's loss written out, one
+sample at a time, and the curvature is written out from the Jacobian of the logits.
 """
 
 from __future__ import annotations
