@@ -92,6 +92,9 @@ class Puma:
         "auto": as many as fit into the memory of a GPU, found by backing off.
     device : torch.device or str, optional
         Where to compute; by default where the model is.
+    allow_tf32 : bool, default False
+        Compute in TF32 where torch is set to: faster on a GPU, with ten bits of each float32. By default it
+        is switched off for the length of a call, since curvature solves need the others.
     progress : bool, optional
         Bars for passes of over two seconds; by default only on a terminal.
     ids : array_like of shape (n,), optional
@@ -149,6 +152,7 @@ class Puma:
         damping: float | Literal["auto"] = "auto",
         batch_size: int | Literal["auto"] | None = None,
         device: torch.device | str | None = None,
+        allow_tf32: bool = False,
         progress: bool | None = None,
         ids: ArrayLike | None = None,
         tol: float | None = None,
@@ -167,6 +171,7 @@ class Puma:
             params=params,
             weight_decay=weight_decay,
             device=device,
+            allow_tf32=allow_tf32,
         )
         digest = model_digest(self._objective.model)
         ranks.require_equal("the checksum of the model", digest, "load the same weights on every rank")

@@ -1,10 +1,10 @@
-"""What work on a user's model and data leaves as it found it: random states and modes."""
+"""What work on a user's model and data leaves as it found it: random states, modes, precision."""
 
 from __future__ import annotations
 
 import random
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -28,6 +28,24 @@ def unchanged_randomness() -> Iterator[None]:
         finally:
             random.setstate(python)
             np.random.set_state(state)  # noqa: NPY002
+
+
+@contextmanager
+def whole_float32() -> Iterator[None]:
+    """Let a GPU multiply float32 as it is: TF32 keeps ten bits of each number, too few for a solve."""
+    kinds: tuple[Any, ...] = (torch.backends.cuda.matmul, torch.backends.cudnn)
+    switch, off = "allow_tf32", False
+    if hasattr(torch.backends.cudnn, "conv"):
+        kinds = torch.backends.cuda.matmul, torch.backends.cudnn.conv, torch.backends.cudnn.rnn
+        switch, off = "fp32_precision", "ieee"
+    before = [getattr(kind, switch) for kind in kinds]
+    try:
+        for kind in kinds:
+            setattr(kind, switch, off)
+        yield
+    finally:
+        for kind, value in zip(kinds, before, strict=True):
+            setattr(kind, switch, value)
 
 
 @contextmanager

@@ -335,3 +335,21 @@ def test_autocast_around_a_call_changes_nothing():
     with torch.autocast("cpu", dtype=torch.bfloat16):
         found = pf.Puma(model, data, holdout=data).influence()
     assert (found == expected).all()
+
+
+@pytest.mark.parametrize("allow_tf32", [False, True])
+def test_tf32_is_off_for_the_length_of_a_call_unless_asked_for(allow_tf32):
+    """Only a GPU has it, but the switch is the same everywhere."""
+    kinds = torch.backends.cuda.matmul, torch.backends.cudnn.conv
+    before = [kind.fp32_precision for kind in kinds]
+    seen = []
+
+    class Watching(nn.Linear):
+        def forward(self, x):
+            seen.append([kind.fp32_precision for kind in kinds])
+            return super().forward(x)
+
+    data = (torch.randn(12, 3), torch.randint(0, 2, (12,)))
+    pf.Puma(Watching(3, 2), data, holdout=data, allow_tf32=allow_tf32).influence()
+    assert [kind.fp32_precision for kind in kinds] == before
+    assert all(each == (before if allow_tf32 else ["ieee", "ieee"]) for each in seen)

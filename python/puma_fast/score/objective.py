@@ -7,7 +7,7 @@ goes through here: it is called functionally, in eval mode, and left exactly as 
 from __future__ import annotations
 
 import copy
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from numbers import Real
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
@@ -19,7 +19,7 @@ from torch.func import functional_call, grad
 from puma_fast.batches import described, map_tensors
 from puma_fast.data import Samples
 from puma_fast.marks import mark
-from puma_fast.restored import in_mode, unchanged_randomness
+from puma_fast.restored import in_mode, unchanged_randomness, whole_float32
 from puma_fast.score.conventions import default_forward, default_targets, refuse_more_than_pairs
 from puma_fast.score.forward import Forward, differentiable_kernels, load_rules, where_it_fails
 from puma_fast.score.losses import per_sample
@@ -58,6 +58,8 @@ class Objective:
         γ in J, at least 0.
     device : torch.device or str, optional
         Where to compute; by default where the model is. The user's model is never moved.
+    allow_tf32 : bool, default False
+        Leave a GPU's TF32 as the user set it, in the place of switching it off.
     """
 
     def __init__(
@@ -71,6 +73,7 @@ class Objective:
         params: str | Sequence[str] | None = None,
         weight_decay: float = 0.0,
         device: torch.device | str | None = None,
+        allow_tf32: bool = False,
     ) -> None:
         decay: object = weight_decay
         if not (isinstance(decay, Real) and 0 <= weight_decay < float("inf")):
@@ -88,6 +91,7 @@ class Objective:
         edited = select_parameters(self.model, params)
         self.layout = Layout(edited)
         self.weight_decay = float(weight_decay)
+        self._allow_tf32 = bool(allow_tf32)
         self.device = next(iter(edited.values())).device if device is None else checked_device(device)
         # Summed and solved in half precision, a small patch would be all rounding.
         self._computes_in_float32 = any(value.dtype in HALVES for value in self.model.parameters())
@@ -220,6 +224,7 @@ class Objective:
                 torch.inference_mode(False),
                 full_precision,
                 unchanged_randomness(),
+                nullcontext() if self._allow_tf32 else whole_float32(),
                 differentiable_kernels(self.model),
                 in_mode(self.model, train=False),
             ):
