@@ -34,7 +34,8 @@ def unchanged_randomness() -> Iterator[None]:
 def whole_float32() -> Iterator[None]:
     """Let a GPU multiply float32 as it is: TF32 keeps ten bits of each number, too few for a solve."""
     kinds: tuple[Any, ...] = (torch.backends.cuda.matmul, torch.backends.cudnn)
-    switch, off = "allow_tf32", False
+    switch: str = "allow_tf32"
+    off: object = False
     if hasattr(torch.backends.cudnn, "conv"):
         kinds = torch.backends.cuda.matmul, torch.backends.cudnn.conv, torch.backends.cudnn.rnn
         switch, off = "fp32_precision", "ieee"

@@ -1,8 +1,10 @@
 """Ranks on one machine: a process each, connected by Gloo."""
 
+import contextlib
 import multiprocessing
 import tempfile
 import traceback
+from datetime import timedelta
 from pathlib import Path
 
 DEADLINE = 300
@@ -54,3 +56,6 @@ def _rank(pipe, meeting, index, count, function, arguments):
         answer = error
     pipe.send(answer)
     pipe.close()
+    # Whoever leaves first closes connections on which another may not have finished writing.
+    with contextlib.suppress(RuntimeError):
+        dist.monitored_barrier(timeout=timedelta(seconds=5))

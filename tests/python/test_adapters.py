@@ -121,7 +121,7 @@ def test_a_trainer_gives_model_data_and_loss(name, tmp_path):
     assert puma._holdout.n == 6
     with puma._objective.untouched():
         direction = puma._influence.inverse(
-            puma._influence.gradient_sum(np.arange(3), np.ones(3)), stage="solve"
+            puma._influence.passes.gradient_sum(np.arange(3), np.ones(3)), stage="solve"
         ).x
         got = np.concatenate(
             [puma._objective.derivatives(each, direction).numpy() for _, each in puma._data.batches()]

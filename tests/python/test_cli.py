@@ -139,6 +139,21 @@ def remove(here, out, *more, code=None, **changed):
     return run_here("remove", *given, *more, cwd=here)
 
 
+def test_ranks_of_torchrun_share_the_work(here, tmp_path):
+    """Two processes: one speaks and writes, and what it writes is one process's to rounding."""
+    code = "import sys; from torch.distributed.run import main; main(sys.argv[1:])"
+    torchrun = ["--standalone", "--nproc-per-node", "2", "-m", "puma_fast", "remove"]
+    given = ["--model", "problem:net", "--checkpoint", "net.safetensors", "--data", "problem:train"]
+    given += ["--holdout", "problem:holdout", "--ids", "ids.npy", "--out", tmp_path / "two"]
+    ran = run(*torchrun, *given, cwd=here, code=code)
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stdout.count("written") == 4, ran.stdout
+    assert remove(here, tmp_path / "one").returncode == 0
+    one, two = (load_file(tmp_path / each / "delta.safetensors") for each in ("one", "two"))
+    for name, value in one.items():
+        torch.testing.assert_close(two[name], value, rtol=1e-3, atol=1e-3 * float(value.abs().max()))
+
+
 # --- demo and version ------------------------------------------------------------------------------
 
 

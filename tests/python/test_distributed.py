@@ -2,7 +2,6 @@
 
 import os
 import time
-from functools import partial
 from itertools import pairwise
 
 import numpy as np
@@ -106,44 +105,47 @@ def facade(n=N, **options):
     return pf.Puma(network(), data, holdout=(X[N:], Y[N:]), weight_decay=0.01, batch_size=8, **options)
 
 
-def everything(criterion=None, **options):
+ASKED = {
+    "rest": {},
+    "sparse in a box": {"l1": 1e-4, "lower": -1, "upper": 1},
+    "drawn": {"up": 20},
+    "chosen": {"up": [50, 2, 30, 31, 9]},
+    "none": {"up": None},
+    "two criteria": {
+        "criterion": {"half": (X[N : N + 10], Y[N : N + 10]), "rest": (X[N + 10 :], Y[N + 10 :])}
+    },
+}
+
+
+def everything():
+    """Give what the main job gives, a name for each number; one start of the ranks for all of it."""
     puma = facade()
-    removal = puma.remove(MARKED, criterion=criterion, **options)
-    patched = [value.detach().numpy() for value in removal.model.parameters()]
-    report = removal.report
-    return {
-        "psi": puma.influence(),
-        "weights": removal.weights,
-        "b": removal.b,
-        "predicted": removal.predicted.by_scores,
-        "criterion after": report.after.criterion,
-        "attack after": report.after.attack,
-        "self": puma.self_influence([0, 5, 33], probes=3),
-    } | {f"parameter {place}": value for place, value in enumerate(patched)}
+    found = {"psi": puma.influence(), "self": puma.self_influence([0, 5, 33], probes=3)}
+    for asked, options in ASKED.items():
+        removal = puma.remove(MARKED, **options)
+        report = removal.report
+        found |= {
+            f"{asked}: weights": removal.weights,
+            f"{asked}: b": removal.b,
+            f"{asked}: predicted": removal.predicted.by_scores,
+            f"{asked}: criterion after": report.after.criterion,
+            f"{asked}: attack after": report.after.attack.advantage,
+        }
+        for name, value in removal.model.named_parameters():
+            found[f"{asked}: {name}"] = value.detach().numpy()
+    return found
 
 
-@pytest.mark.parametrize(
-    "options",
-    [
-        {},
-        {"l1": 1e-4, "lower": -1, "upper": 1},
-        {"up": 20},
-        {"up": [50, 2, 30, 31, 9]},
-        {"up": None},
-        {"criterion": {"half": (X[N : N + 10], Y[N : N + 10]), "rest": (X[N + 10 :], Y[N + 10 :])}},
-    ],
-    ids=["rest", "sparse in a box", "drawn", "chosen", "none", "two criteria"],
-)
-def test_ranks_give_the_numbers_of_one(options):
-    want = everything(**options)
-    for ranks in (2, 3):
-        answers = in_ranks(ranks, partial(everything, **options))
-        for name, value in want.items():
-            for answer in answers:
-                np.testing.assert_allclose(
-                    answer[name], value, rtol=1e-7, atol=1e-9 * np.abs(value).max(), err_msg=name
-                )
-                assert np.array_equal(answer[name], answers[0][name]), f"{name} differs between ranks"
+@pytest.mark.parametrize("ranks", [2, 3])
+def test_ranks_give_the_numbers_of_one(ranks):
+    answers = in_ranks(ranks, everything)
+    for name, value in everything().items():
+        for answer in answers:
+            # Probes are rooted to 1e-4 only, and where that stops may shift with the rounding.
+            rounding = 1e-4 if name == "self" else 1e-7
+            scale = rounding / 100 * np.abs(value).max(initial=0)
+            np.testing.assert_allclose(answer[name], value, rtol=rounding, atol=scale, err_msg=name)
+            assert np.array_equal(answer[name], answers[0][name]), f"{name} differs between ranks"
 
 
 def of_other_lengths():
@@ -175,7 +177,7 @@ def test_a_rank_may_work_alone():
 
 
 def streamed(path, dies):
-    puma = facade(patience=5)
+    puma = facade(patience=5 if dies else 60)
     if dies and dist.get_rank() == 1:
         # The process ends in the middle of its scores, like one that is killed.
         batches, puma._data.batches = puma._data.batches, None

@@ -38,5 +38,7 @@ def job(device: str) -> Iterator[tuple[str, bool]]:
     dist.init_process_group("nccl" if device.startswith("cuda") else "gloo")
     try:
         yield device, dist.get_rank() == 0
+        # Whoever leaves first closes connections on which another may not have finished writing.
+        dist.barrier()
     finally:
         dist.destroy_process_group()

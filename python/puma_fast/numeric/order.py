@@ -9,6 +9,7 @@ the first to the last, in constant memory.
 from __future__ import annotations
 
 from math import inf
+from numbers import Real
 from typing import TYPE_CHECKING, Literal
 
 from puma_fast import _core
@@ -456,6 +457,9 @@ def prune(
     >>> prune([0.4, 0.3, 0.2, 0.1], ratio=0.5, labels=["cat", "cat", "dog", "dog"])
     array([1, 3])
     """
+    if not isinstance(ratio, Real):
+        msg = f"ratio must be a number from 0 to 1, got {ratio!r}"
+        raise TypeError(msg)
     if min_per_class and labels is None:
         msg = f"min_per_class needs labels, the samples' classes; got min_per_class={min_per_class} without"
         raise ValueError(msg)

@@ -323,6 +323,13 @@ class WeightsPath:
         The weights for each price: all n, or with ``sparse=True`` indices and values.
     infos : tuple of m WeightsInfo
         What is known about each.
+
+    Examples
+    --------
+    >>> import puma_fast as pf
+    >>> path = pf.solve_weights_path([3.0, -4.0], target=25.0, l1s=[0.0, 100.0, 300.0], l2=25.0)
+    >>> [info.nnz for info in path.infos]
+    [2, 2, 0]
     """
 
     l1s: NDArray[np.float64]

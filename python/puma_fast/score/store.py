@@ -180,7 +180,7 @@ def stored_scores(
             )
             raise ValueError(msg)
     try:
-        return store.read()
+        return store.read() if store.is_known else np.asarray(np.load(file))
     except (OSError, ValueError, EOFError) as error:
         msg = f"scores={str(path)!r} cannot be read as a .npy file ({error})"
         raise ValueError(msg) from error

@@ -6,7 +6,6 @@ right. Easy samples have large margins, hard ones small or negative margins.
 
 from __future__ import annotations
 
-from numbers import Real
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -103,9 +102,6 @@ def prune_by_margin(
     if prune not in ("easy", "hard"):
         msg = f'prune must be "easy" (the highest margins) or "hard" (the lowest), got {prune!r}'
         raise ValueError(msg)
-    if not isinstance(ratio, Real):
-        msg = f"ratio must be a number from 0 to 1, got {ratio!r}"
-        raise TypeError(msg)
     return prune_by_score(
         margins,
         ratio=ratio,

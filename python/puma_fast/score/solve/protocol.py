@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from numbers import Real
 from typing import TYPE_CHECKING, Literal, Protocol
+
+from puma_fast.numeric.arrays import as_count
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -69,9 +72,7 @@ def relative_residual(residual: Tensor, rhs: Tensor) -> float:
 
 def checked_limits(tol: float, count: int, *, name: str = "max_iter") -> None:
     """Refuse a tolerance, or a count called `name`, that no solve can keep."""
-    if not 0 < tol < 1:
-        msg = f"tol must lie between 0 and 1, got {tol}"
+    if not (isinstance(tol, Real) and 0 < tol < 1):
+        msg = f"tol must lie between 0 and 1, got {tol!r}"
         raise ValueError(msg)
-    if count < 1:
-        msg = f"{name} must be at least 1, got {count}"
-        raise ValueError(msg)
+    as_count(name, count, least=1)
