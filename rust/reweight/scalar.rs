@@ -27,7 +27,7 @@ use super::passes::SQUARES;
 use super::problem::Problem;
 use super::{Answer, Status};
 use crate::error::Result;
-use crate::fixed::{Exact, Fixed, Grid, Steps, exponent};
+use crate::fixed::{Counts, Exact, Fixed, Grid, exponent};
 use crate::float::Float;
 use crate::par::{CHUNK, Context};
 use crate::simd::{LANES, dispatch};
@@ -94,33 +94,6 @@ struct Counted {
     counts: [i64; 2],
 }
 
-/// Counted steps of lanes of terms.
-#[derive(Clone, Copy)]
-struct Lanes {
-    grid: Grid,
-    high: [i64; LANES],
-    low: [i64; LANES],
-}
-
-impl Lanes {
-    fn new(grid: Grid) -> Self {
-        Self { grid, high: [0; LANES], low: [0; LANES] }
-    }
-
-    #[inline(always)]
-    fn add(&mut self, i: usize, term: Dd) {
-        let coarse = term.hi + self.grid.high;
-        let fine = ((term.hi - (coarse - self.grid.high)) + term.lo) + self.grid.low;
-        self.high[i] += (coarse.to_bits().wrapping_sub(self.grid.high.to_bits())).cast_signed();
-        self.low[i] += (fine.to_bits().wrapping_sub(self.grid.low.to_bits())).cast_signed();
-    }
-
-    fn steps(&self) -> Steps {
-        let total = |lanes: &[i64; LANES]| lanes.iter().map(|&lane| i128::from(lane)).sum();
-        Steps { high: total(&self.high), low: total(&self.low) }
-    }
-}
-
 impl Counted {
     /// The sums over the rows of `range`, kept in lanes so that the loop is vectorised.
     #[inline(always)]
@@ -131,7 +104,7 @@ impl Counted {
         grid: Grid,
         range: Range<usize>,
     ) -> Self {
-        let mut sums = [grid, SQUARES, grid].map(Lanes::new);
+        let mut sums = [grid, SQUARES, grid].map(Counts::new);
         let (mut count, mut unbounded) = ([0i64; LANES], [0i64; LANES]);
         for first in range.clone().step_by(LANES) {
             // Lanes past the end hold ψ = 0, which adds nothing.
@@ -186,10 +159,11 @@ struct Equation<'a, 'p, T> {
 type Root = (Line, Dd);
 
 pub(super) fn solve<T: Float>(context: &Context<'_>, problem: &Problem<'_, T>) -> Result<Answer<T>> {
-    let resting = problem.resting_residual(context)?[0];
+    let [held, opens @ ..] = bounds(context, problem)?;
+    let resting = problem.resting_residual(context, held)?;
     let distance = if resting.hi < 0.0 { -resting } else { resting };
     let sign = if resting.hi > 0.0 { -1.0 } else { 1.0 };
-    let [held, open] = bounds(context, problem, sign)?;
+    let open = opens[usize::from(sign < 0.0)];
     let wanted = Dd::new(sign) * problem.b[0];
     let mut equation = Equation { context, problem, sign, slack: 0.5, wanted, passes: 1, held, open };
     // Compared as rounded, like l1_max itself; the price is kept where l1 does forbid all weights.
@@ -232,21 +206,45 @@ pub(super) fn solve<T: Float>(context: &Context<'_>, problem: &Problem<'_, T>) -
     })
 }
 
-/// The largest finite |e_j·bound| of all shards, and the largest y of the samples that have no bound in
-/// the direction in which the price moves them.
-fn bounds<T: Float>(context: &Context<'_>, problem: &Problem<'_, T>, sign: f64) -> Result<[f64; 2]> {
+/// The largest finite |ψ_j·bound| of all shards, and the largest y of the samples that have no bound in
+/// the direction in which the price moves them, for b > 0 and for b < 0.
+fn bounds<T: Float>(context: &Context<'_>, problem: &Problem<'_, T>) -> Result<[f64; 3]> {
     let parts = context.map_chunks(problem.n, CHUNK, |range| {
-        range.fold([0.0f64; 2], |[mut held, mut open], j| {
-            let (lower, upper, e) = (problem.lower.at(j), problem.upper.at(j), sign * problem.psi(j));
-            for bound in [lower, upper] {
-                held = if bound.is_finite() { held.max((e * bound).abs()) } else { held };
-            }
-            let ahead = if e > 0.0 { upper } else { lower };
-            open = if ahead.is_infinite() { open.max(e.abs()) } else { open };
-            [held, open]
-        })
+        dispatch(
+            #[inline(always)]
+            || {
+                let mut most = [[0.0f64; LANES]; 3];
+                for first in range.clone().step_by(LANES) {
+                    // Lanes past the end hold ψ = 0, which has no effect.
+                    let psi = problem.psi_lanes(first, range.end);
+                    let lower = problem.lower.lanes(first, range.end);
+                    let upper = problem.upper.lanes(first, range.end);
+                    for i in 0..LANES {
+                        let y = psi[i].abs();
+                        let no_lower = lower[i] == f64::NEG_INFINITY;
+                        let no_upper = upper[i] == f64::INFINITY;
+                        let below = if no_lower { 0.0 } else { lower[i].abs() };
+                        let above = if no_upper { 0.0 } else { upper[i].abs() };
+                        let [ahead, behind] =
+                            if psi[i] > 0.0 { [no_upper, no_lower] } else { [no_lower, no_upper] };
+                        let found = [
+                            y * if below > above { below } else { above },
+                            if ahead { y } else { 0.0 },
+                            if behind { y } else { 0.0 },
+                        ];
+                        for (most, found) in most.iter_mut().zip(found) {
+                            most[i] = if found > most[i] { found } else { most[i] };
+                        }
+                    }
+                }
+                most.map(|most| most.into_iter().fold(0.0, f64::max))
+            },
+        )
     })?;
-    let mut values = parts.into_iter().fold([0.0; 2], |[a, b]: [f64; 2], [c, d]| [a.max(c), b.max(d)]);
+    let mut values = [0.0f64; 3];
+    for part in parts {
+        values.iter_mut().zip(part).for_each(|(most, found)| *most = most.max(found));
+    }
     context.shards().max(&mut values)?;
     Ok(values)
 }
@@ -256,11 +254,16 @@ impl<T: Float> Equation<'_, '_, T> {
         let (problem, sign) = (self.problem, self.sign);
         let mut weights = vec![T::ZERO; problem.n];
         self.context.map_chunks_mut(&mut weights, CHUNK, |first, chunk| {
-            for (j, slot) in (first..).zip(chunk) {
-                let (lower, upper) = (problem.lower.at(j), problem.upper.at(j));
-                // Adding 0 turns a weight of −0 into 0.
-                *slot = T::from_f64(line.weight(sign * problem.psi(j), lower, upper) + 0.0);
-            }
+            dispatch(
+                #[inline(always)]
+                || {
+                    for (j, slot) in (first..).zip(chunk) {
+                        let (lower, upper) = (problem.lower.at(j), problem.upper.at(j));
+                        // Adding 0 turns a weight of −0 into 0.
+                        *slot = T::from_f64(line.weight(sign * problem.psi(j), lower, upper) + 0.0);
+                    }
+                },
+            );
         })?;
         Ok(weights)
     }
