@@ -60,8 +60,7 @@ struct Block {
 impl Block {
     #[inline(always)]
     fn at<T: Float>(problem: &Problem<'_, T>, weights: &[T], price: Dd, first: usize, end: usize) -> Self {
-        let (psi, weight) = (problem.psi_lanes(first, end), lanes(&weights[first..end]));
-        let (lower, upper) = (problem.lower.lanes(first, end), problem.upper.lanes(first, end));
+        let ([psi, lower, upper], weight) = (problem.row_lanes(first, end), lanes(&weights[first..end]));
         let none = [0.0; LANES];
         let mut block = Self { weight, effect: [none; 2], exact: none, bounded: none, excess: none };
         for i in 0..LANES {

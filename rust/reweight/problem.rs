@@ -20,7 +20,6 @@ pub(super) struct Problem<'a, T> {
     /// Rows of all shards, and the first of this one among them.
     pub(super) rows: usize,
     pub(super) first: usize,
-    pub(super) k: usize,
     /// The effect wanted.
     pub(super) b: Vec<Dd>,
     pub(super) l1: f64,
@@ -62,7 +61,6 @@ impl<'a, T: Float> Problem<'a, T> {
             n,
             rows: place.total,
             first: place.first,
-            k,
             b: b.iter().map(|x| Dd { hi: x.hi * scale, lo: x.lo * scale }).collect(),
             l1: 0.0,
             l2: 0.0,
@@ -101,6 +99,12 @@ impl<'a, T: Float> Problem<'a, T> {
         lanes(&self.psi[first..end]).map(|x| x * self.scale)
     }
 
+    /// ψ and both bounds of `LANES` samples; each ψ is 0 from `end` on.
+    #[inline(always)]
+    pub(super) fn row_lanes(&self, first: usize, end: usize) -> [[f64; LANES]; 3] {
+        [self.psi_lanes(first, end), self.lower.lanes(first, end), self.upper.lanes(first, end)]
+    }
+
     /// ψ_j·z, as if in twice the precision.
     #[inline(always)]
     pub(super) fn dot(&self, j: usize, z: Dd) -> Dd {
@@ -127,9 +131,7 @@ impl<'a, T: Float> Problem<'a, T> {
                     let mut effect = Counts::new(grid);
                     for first in range.clone().step_by(LANES) {
                         // Lanes past the end hold ψ = 0, which adds nothing.
-                        let psi = self.psi_lanes(first, range.end);
-                        let lower = self.lower.lanes(first, range.end);
-                        let upper = self.upper.lanes(first, range.end);
+                        let [psi, lower, upper] = self.row_lanes(first, range.end);
                         for i in 0..LANES {
                             effect.add(i, Dd::two_product(psi[i], 0f64.max(lower[i]).min(upper[i])));
                         }
