@@ -121,7 +121,9 @@ fn counted<T: Float>(
             sums[2].add(i, Dd::two_product(size, size));
             sums[3].add(i, Dd::new(block.exact[i] * exact));
             sums[4].add(i, Dd::new(block.bounded[i] * bounded));
-            nonzero[i] += i64::from(block.weight[i] != 0.0);
+        }
+        for (nonzero, weight) in nonzero.iter_mut().zip(block.weight) {
+            *nonzero += i64::from(weight != 0.0);
         }
     }
     (sums.map(|sum| sum.steps()), nonzero.iter().sum())
@@ -230,6 +232,8 @@ pub(super) struct Term {
 
 impl Term {
     #[inline(always)]
+    // Lazy operators would be branches in a loop that has none.
+    #[allow(clippy::needless_bitwise_bool)]
     pub(super) fn new(l1: f64, l2: f64, [lower, upper]: [f64; 2], weight: f64, v: Dd) -> Self {
         // Every case is worked out and the right one selected, so that the loop around it is vectorised.
         let clip = |x: f64| x.max(lower).min(upper);
@@ -272,7 +276,7 @@ fn fenchel(l1: f64, l2: f64, weight: f64, best: f64, v: Dd) -> f64 {
     let agree = step * (l2 * step + (2.0 * l2 * best - slope));
     let opposed = l1 * (weight.abs() - best.abs()) + step * (l2 * (weight + best) - v.value());
     let term = if weight * best >= 0.0 { agree } else { opposed };
-    if (step == 0.0) | !(term > 0.0) { 0.0 } else { term }
+    if step == 0.0 { 0.0 } else { term.max(0.0) }
 }
 
 /// Whether one criterion's optimum is unique although l2 = 0: at most one weight is left undecided by

@@ -141,7 +141,9 @@ impl<'a, T: Float> Problem<'a, T> {
             )
         })?;
         let mut effect = [Fixed::default()];
-        parts.into_iter().for_each(|steps| effect[0] += steps);
+        for steps in parts {
+            effect[0] += steps;
+        }
         Fixed::over_shards(context.shards(), &mut effect)?;
         Ok(effect[0].value(&grid) - self.b[0])
     }
