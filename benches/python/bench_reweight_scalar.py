@@ -79,9 +79,8 @@ def rows(n, dtype, rounds, threads):
     read, mapped, fresh = (seconds[name] for name in ("R1", "C1", "C1 fresh"))
     yardsticks = {"sparse": read, "dense, fresh": read + fresh}
     speed = psi.nbytes / 1e9
-    print(
-        f"\nn = {n:,} {psi.dtype}, {threads} threads: R1 {speed / read:.1f} GB/s, C1 {2 * speed / mapped:.1f} GB/s.\n"
-    )
+    print(f"\nn = {n:,} {psi.dtype}, threads = {threads}:", end=" ")
+    print(f"R1 {speed / read:.1f} GB/s, C1 {2 * speed / mapped:.1f} GB/s.\n")
     print("| job | ms | yardstick, ms | ratio |\n| --- | ---: | ---: | ---: |")
     for name in list(seconds)[3:]:
         yardstick = yardsticks.get(name, read + mapped)
