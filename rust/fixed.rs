@@ -8,6 +8,7 @@
 
 use crate::error::Result;
 use crate::shard::Shards;
+use crate::simd::LANES;
 use crate::vecmath::Dd;
 
 /// 2^`exponent`, from the least subnormal up.
@@ -80,6 +81,38 @@ pub struct Steps {
     pub high: i128,
     /// Of the fine grid.
     pub low: i128,
+}
+
+/// Counted steps of terms in lanes, at most [`Grid::ROOM`] in each, for loops that are vectorised.
+#[derive(Clone, Copy)]
+pub struct Counts {
+    grid: Grid,
+    high: [i64; LANES],
+    low: [i64; LANES],
+}
+
+impl Counts {
+    /// No terms.
+    #[must_use]
+    pub const fn new(grid: Grid) -> Self {
+        Self { grid, high: [0; LANES], low: [0; LANES] }
+    }
+
+    /// Counts `term` in lane `i`.
+    #[inline(always)]
+    pub fn add(&mut self, i: usize, term: Dd) {
+        let coarse = term.hi + self.grid.high;
+        let fine = ((term.hi - (coarse - self.grid.high)) + term.lo) + self.grid.low;
+        self.high[i] += (coarse.to_bits().wrapping_sub(self.grid.high.to_bits())).cast_signed();
+        self.low[i] += (fine.to_bits().wrapping_sub(self.grid.low.to_bits())).cast_signed();
+    }
+
+    /// The steps of all lanes.
+    #[must_use]
+    pub fn steps(&self) -> Steps {
+        let total = |lanes: &[i64; LANES]| lanes.iter().map(|&lane| i128::from(lane)).sum();
+        Steps { high: total(&self.high), low: total(&self.low) }
+    }
 }
 
 /// A sum of any number of terms on one grid.

@@ -15,6 +15,9 @@ pub trait Float: sealed::Sealed + Copy + PartialOrd + Send + Sync + std::fmt::De
     /// The value zero.
     const ZERO: Self;
 
+    /// Whether a double holds the product of any two.
+    const IS_SINGLE: bool;
+
     /// Unit roundoff u, and the least positive normal number, below which u no longer bounds the error.
     const ROUNDING: (f64, f64);
 
@@ -45,6 +48,7 @@ macro_rules! float {
         impl Float for $float {
             type Key = $bits;
             const ZERO: Self = 0.0;
+            const IS_SINGLE: bool = size_of::<$float>() == 4;
             #[allow(clippy::cast_lossless)]
             const ROUNDING: (f64, f64) = (<$float>::EPSILON as f64 / 2.0, <$float>::MIN_POSITIVE as f64);
 

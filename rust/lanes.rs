@@ -140,10 +140,14 @@ impl<L: Lanes> Tally<L> {
         self.fine = lanes.count(self.fine, lanes.add(left, self.low));
     }
 
-    /// Counts the terms a·b.
+    /// Counts the terms a·b, both of the type `T`, up to a power of two.
     #[inline(always)]
-    pub(crate) fn add_product(&mut self, lanes: L, a: L::Floats, b: L::Floats) {
+    pub(crate) fn add_product<T: Float>(&mut self, lanes: L, a: L::Floats, b: L::Floats) {
         let x = lanes.mul(a, b);
+        if T::IS_SINGLE {
+            // The product of two singles is a double.
+            return self.add(lanes, x);
+        }
         let rest = lanes.fma(a, b, lanes.sub(lanes.splat(0.0), x));
         let coarse = lanes.add(x, self.high);
         self.coarse = lanes.count(self.coarse, coarse);

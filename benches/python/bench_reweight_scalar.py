@@ -8,6 +8,7 @@ rival sorts and adds up in NumPy, with its AVX-512 paths and, in a process of it
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import subprocess
@@ -43,11 +44,11 @@ def rival(n, rounds):
     """Time the rival in this process's NumPy; one JSON number."""
     psi, b = problem(n, np.float64)
     _, info = pf.solve_weights(psi, target=b, l1=0.15 * b, return_info=True)
-    seconds, _ = alternate({"rival": lambda: closed_form(psi, b, info.l1, info.l2)}, rounds)
+    seconds, _ = alternate({"rival": lambda: closed_form(psi, b, info.l1, info.l2)}, rounds, min)
     print(json.dumps(seconds["rival"]))
 
 
-def rows(n, dtype, rounds):
+def rows(n, dtype, rounds, threads):
     """Time every way to ask on one problem."""
     psi, b = problem(n, dtype)
     two = psi.dtype.type(2)
@@ -55,25 +56,31 @@ def rows(n, dtype, rounds):
     _, info = pf.solve_weights(psi, target=b, l1=0.15 * b, return_info=True)
     prices = {"target": b, "l1": info.l1, "l2": info.l2}
     few = prices | {"l1": 0.8 * info.l1_max}
+    asked = {"out": out, "n_threads": threads}
     box = {"lower": -2 * info.l1_norm / n, "upper": 3 * info.l1_norm / n}
+    each = {side: np.full_like(psi, bound) for side, bound in box.items()}
     seconds, _ = alternate(
         {
             "R1": lambda: psi.sum(),
             "C1": lambda: np.multiply(psi, two, out=copy),
             "C1 fresh": lambda: psi * two,
-            "dense, out=": lambda: pf.solve_weights(psi, **prices, out=out),
-            "dense, fresh": lambda: pf.solve_weights(psi, **prices),
-            "sparse": lambda: pf.solve_weights(psi, **few, sparse=True),
-            "box, out=": lambda: pf.solve_weights(psi, **prices, **box, out=out),
-            "max_residual, out=": lambda: pf.solve_weights(psi, **prices, max_residual=b / 50, out=out),
-            "start=, out=": lambda: pf.solve_weights(psi, **prices, start=info, out=out),
+            "dense, out=": lambda: pf.solve_weights(psi, **prices, **asked),
+            "dense, fresh": lambda: pf.solve_weights(psi, **prices, n_threads=threads),
+            "sparse": lambda: pf.solve_weights(psi, **few, sparse=True, n_threads=threads),
+            "box, out=": lambda: pf.solve_weights(psi, **prices, **box, **asked),
+            "max_residual, out=": lambda: pf.solve_weights(psi, **prices, max_residual=b / 50, **asked),
+            "box per sample, out=": lambda: pf.solve_weights(psi, **prices, **each, **asked),
+            "box, l2=0, out=": lambda: pf.solve_weights(psi, **(prices | {"l2": 0.0}), **box, **asked),
+            "start=, out=": lambda: pf.solve_weights(psi, **prices, start=info, **asked),
         },
         rounds,
+        min,
     )
     read, mapped, fresh = (seconds[name] for name in ("R1", "C1", "C1 fresh"))
     yardsticks = {"sparse": read, "dense, fresh": read + fresh}
     speed = psi.nbytes / 1e9
-    print(f"\nn = {n:,} {psi.dtype}: R1 {speed / read:.1f} GB/s, C1 {2 * speed / mapped:.1f} GB/s.\n")
+    print(f"\nn = {n:,} {psi.dtype}, threads = {threads}:", end=" ")
+    print(f"R1 {speed / read:.1f} GB/s, C1 {2 * speed / mapped:.1f} GB/s.\n")
     print("| job | ms | yardstick, ms | ratio |\n| --- | ---: | ---: | ---: |")
     for name in list(seconds)[3:]:
         yardstick = yardsticks.get(name, read + mapped)
@@ -85,24 +92,28 @@ def rows(n, dtype, rounds):
 def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--sizes", type=int, nargs="*", default=[10**7, 10**8])
+    parser.add_argument("--sizes", type=int, nargs="*", default=[10**6, 10**7])
     parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--threads", type=int, nargs="*", default=[1, 2], help="ours; NumPy has one")
     parser.add_argument("--rival", type=int, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.rival:
         rival(arguments.rival, 3)
         return
-    print("Normal scores; medians of alternate runs. Yardsticks: R1 for sparse, R1 + C1 fresh for fresh,")
+    print("Normal scores; minima of alternate runs. Yardsticks: R1 for sparse, R1 + C1 fresh for fresh,")
     print("R1 + C1 for the others. " + versions("numpy"))
     for n in arguments.sizes:
-        for dtype in (np.float64, np.float32):
-            ours = rows(n, dtype, arguments.rounds)
-            if dtype is np.float64 and n <= 10**7:
-                for name, features in (("NumPy as it is", ""), ("NumPy without AVX-512", NO_AVX512)):
-                    command = [sys.executable, __file__, "--rival", str(n)]
-                    environment = os.environ | {"NPY_DISABLE_CPU_FEATURES": features}
-                    seconds = json.loads(subprocess.check_output(command, env=environment, text=True))
-                    print(f"\n{name}, sort + cumsum: {seconds * 1e3:.0f} ms, {seconds / ours:.0f}× ours.")
+        ours = {}
+        for dtype, threads in itertools.product((np.float64, np.float32), arguments.threads):
+            ours[dtype, threads] = rows(n, dtype, arguments.rounds, threads)
+        if n > 10**7:
+            continue
+        for name, features in (("NumPy as it is", ""), ("NumPy without AVX-512", NO_AVX512)):
+            command = [sys.executable, __file__, "--rival", str(n)]
+            environment = os.environ | {"NPY_DISABLE_CPU_FEATURES": features}
+            seconds = json.loads(subprocess.check_output(command, env=environment, text=True))
+            ratios = (f"{seconds / ours[np.float64, threads]:.0f}× ours" for threads in arguments.threads)
+            print(f"\n{name}, sort + cumsum: {seconds * 1e3:.0f} ms, {', '.join(ratios)}.")
 
 
 if __name__ == "__main__":

@@ -23,9 +23,11 @@ def versions(*packages: str) -> str:
 
 
 def alternate(
-    contenders: Mapping[str, Callable[[], Any]], rounds: int
+    contenders: Mapping[str, Callable[[], Any]],
+    rounds: int,
+    of: Callable[[list[float]], float] = statistics.median,
 ) -> tuple[dict[str, float], dict[str, Any]]:
-    """Time the contenders in turn, `rounds` times; give each one's median seconds and last answer.
+    """Time the contenders in turn, `rounds` times; give `of` each one's seconds and its last answer.
 
     In turn, so that whatever else the machine does meanwhile falls on all of them alike.
     """
@@ -36,4 +38,4 @@ def alternate(
             start = time.perf_counter()
             answers[name] = run()
             seconds[name].append(time.perf_counter() - start)
-    return {name: statistics.median(times) for name, times in seconds.items()}, answers
+    return {name: of(times) for name, times in seconds.items()}, answers

@@ -11,11 +11,14 @@
 //! restricted to ‖λ‖₁ ≤ B without changing it, and those terms together become
 //! Σ(g_j(λ_j) − v_jλ_j) + B·max(|v_j| − l1)₊. The smaller of both bounds is reported.
 
-use super::problem::Problem;
+use std::ops::Range;
+
+use super::problem::{Problem, lanes};
 use crate::error::Result;
-use crate::fixed::Exact;
+use crate::fixed::{Counts, Fixed, Grid, Steps, exponent, power_of_two};
 use crate::float::Float;
 use crate::par::{CHUNK, Context};
+use crate::simd::{LANES, dispatch};
 use crate::vecmath::Dd;
 
 /// What the weights achieve, in the units of [`Problem`] (weights have no units).
@@ -27,9 +30,9 @@ pub(super) struct Certificate {
     pub(super) nonzero: usize,
 }
 
-/// The sums of one pass over the rows.
+/// The sums over all rows.
 struct Sums {
-    effect: Vec<Dd>,
+    effect: Dd,
     l1_norm: f64,
     squares: f64,
     nonzero: usize,
@@ -41,7 +44,93 @@ struct Sums {
     excess: f64,
 }
 
-/// For one criterion, by exact sums, the same on every shard.
+/// Every sum is of terms that were scaled to be below 2, squares of such among them.
+const SCALED: Grid = Grid::below(2);
+
+/// What some neighbouring rows add to the sums; rows past the end add nothing.
+struct Block {
+    weight: [f64; LANES],
+    /// ψλ, rounded, and the rest.
+    effect: [[f64; LANES]; 2],
+    exact: [f64; LANES],
+    bounded: [f64; LANES],
+    excess: [f64; LANES],
+}
+
+impl Block {
+    #[inline(always)]
+    fn at<T: Float>(problem: &Problem<'_, T>, weights: &[T], price: Dd, first: usize, end: usize) -> Self {
+        let ([psi, lower, upper], weight) = (problem.row_lanes(first, end), lanes(&weights[first..end]));
+        let none = [0.0; LANES];
+        let mut block = Self { weight, effect: [none; 2], exact: none, bounded: none, excess: none };
+        for i in 0..LANES {
+            let effect = Dd::two_product(psi[i], weight[i]);
+            let product = Dd::two_product(psi[i], price.hi);
+            let v = Dd::two_sum(product.hi, product.lo + psi[i] * price.lo);
+            let term = Term::new(problem.l1, problem.l2, [lower[i], upper[i]], weight[i], v);
+            block.effect[0][i] = effect.hi;
+            block.effect[1][i] = effect.lo;
+            block.exact[i] = term.exact;
+            block.bounded[i] = term.bounded;
+            block.excess[i] = term.excess;
+        }
+        if end - first < LANES {
+            // The box is the same past the end, and may have no place for 0.
+            for terms in [&mut block.exact, &mut block.bounded, &mut block.excess] {
+                terms[end - first..].fill(0.0);
+            }
+        }
+        block
+    }
+}
+
+/// The largest |λ|, |ψλ|, terms of both kinds and excess of a range.
+#[inline(always)]
+fn largest<T: Float>(problem: &Problem<'_, T>, weights: &[T], price: Dd, range: Range<usize>) -> [f64; 5] {
+    let mut most = [[0.0f64; LANES]; 5];
+    for first in range.clone().step_by(LANES) {
+        let block = Block::at(problem, weights, price, first, range.end);
+        let found = [&block.weight, &block.effect[0], &block.exact, &block.bounded, &block.excess];
+        for (most, found) in most.iter_mut().zip(found) {
+            for i in 0..LANES {
+                most[i] = if found[i].abs() > most[i] { found[i].abs() } else { most[i] };
+            }
+        }
+    }
+    most.map(|most| most.into_iter().fold(0.0, f64::max))
+}
+
+/// The sums of λψ, |λ|, λ² and both kinds of terms of a range, each times its power of two, and the
+/// number of weights that are not zero.
+#[inline(always)]
+fn counted<T: Float>(
+    problem: &Problem<'_, T>,
+    weights: &[T],
+    price: Dd,
+    [weight, effect, exact, bounded]: [f64; 4],
+    range: Range<usize>,
+) -> ([Steps; 5], i64) {
+    let mut sums = [Counts::new(SCALED); 5];
+    let mut nonzero = [0i64; LANES];
+    for first in range.clone().step_by(LANES) {
+        let block = Block::at(problem, weights, price, first, range.end);
+        for i in 0..LANES {
+            sums[0].add(i, Dd { hi: block.effect[0][i] * effect, lo: block.effect[1][i] * effect });
+            let size = block.weight[i].abs() * weight;
+            sums[1].add(i, Dd::new(size));
+            sums[2].add(i, Dd::two_product(size, size));
+            sums[3].add(i, Dd::new(block.exact[i] * exact));
+            sums[4].add(i, Dd::new(block.bounded[i] * bounded));
+        }
+        for (nonzero, weight) in nonzero.iter_mut().zip(block.weight) {
+            *nonzero += i64::from(weight != 0.0);
+        }
+    }
+    (sums.map(|sum| sum.steps()), nonzero.iter().sum())
+}
+
+/// For one criterion: the same on every shard, to some 98 bits below the largest term of each sum,
+/// which a first pass finds.
 pub(super) fn certify_one<T: Float>(
     context: &Context<'_>,
     problem: &Problem<'_, T>,
@@ -49,46 +138,48 @@ pub(super) fn certify_one<T: Float>(
     price: Dd,
 ) -> Result<Certificate> {
     let parts = context.map_chunks(problem.n, CHUNK, |range| {
-        let mut sums: [Exact; 5] = Default::default();
-        let (mut nonzero, mut largest) = (0, 0.0f64);
-        for j in range {
-            let (weight, v) = (weights[j].to_f64(), problem.dot(j, &[price]));
-            let [effect, l1_norm, squares, all, all_bounded] = &mut sums;
-            if weight != 0.0 {
-                effect.add_pair(Dd::two_product(problem.psi(j), weight));
-                l1_norm.add(weight.abs());
-                squares.add(weight * weight);
-                nonzero += 1;
-            }
-            let term =
-                Term::new(problem.l1, problem.l2, [problem.lower.at(j), problem.upper.at(j)], weight, v);
-            all.add(term.exact);
-            all_bounded.add(term.bounded);
-            largest = largest.max(term.excess);
-        }
-        (sums, nonzero, largest)
+        dispatch(
+            #[inline(always)]
+            || largest(problem, weights, price, range),
+        )
     })?;
-    let mut sums: [Exact; 5] = Default::default();
-    let (mut nonzero, mut excess) = ([0i64], [0.0f64]);
-    for (part, count, largest) in &parts {
-        sums.iter_mut().zip(part).for_each(|(sum, more)| sum.join(more));
-        nonzero[0] += count;
-        excess[0] = excess[0].max(*largest);
+    let mut most = [0.0f64; 5];
+    for part in &parts {
+        most.iter_mut().zip(part).for_each(|(most, &found)| *most = most.max(found));
     }
-    Exact::over_shards(context.shards(), &mut sums)?;
+    context.shards().max(&mut most)?;
+    let [weight, effect, exact, bounded, excess] = most;
+    let most = [weight, effect, exact, bounded];
+    let scales = most.map(|most| power_of_two(-exponent(most)));
+
+    let parts = context.map_chunks(problem.n, CHUNK, |range| {
+        dispatch(
+            #[inline(always)]
+            || counted(problem, weights, price, scales, range),
+        )
+    })?;
+    let (mut sums, mut nonzero) = ([Fixed::default(); 5], [0i64]);
+    for (part, count) in parts {
+        sums.iter_mut().zip(part).for_each(|(sum, steps)| *sum += steps);
+        nonzero[0] += count;
+    }
+    Fixed::over_shards(context.shards(), &mut sums)?;
     context.shards().sum(&mut nonzero)?;
-    context.shards().max(&mut excess)?;
-    let [effect, l1_norm, squares, terms, bounded_terms] = sums.map(|sum| sum.value());
-    let total = Sums {
-        effect: vec![effect],
-        l1_norm: l1_norm.value(),
-        squares: squares.value(),
-        nonzero: nonzero[0] as usize,
-        terms: terms.value(),
-        bounded_terms: bounded_terms.value(),
-        excess: excess[0],
+    // A sum with a term that is not finite has counted nonsense.
+    let value = |sum: Fixed, most: f64, scale: f64| {
+        let sum = sum.value(&SCALED);
+        if most == f64::INFINITY { Dd::new(most) } else { Dd { hi: sum.hi / scale, lo: sum.lo / scale } }
     };
-    Ok(total.judged(problem, &[price]))
+    let total = Sums {
+        effect: value(sums[0], effect, scales[1]),
+        l1_norm: value(sums[1], weight, scales[0]).value(),
+        squares: value(sums[2], weight, scales[0]).value() / scales[0],
+        nonzero: nonzero[0] as usize,
+        terms: value(sums[3], exact, scales[2]).value(),
+        bounded_terms: value(sums[4], bounded, scales[3]).value(),
+        excess,
+    };
+    Ok(total.judged(problem, price))
 }
 
 /// p(r) + p*(−z) + zr of p(r) = r² on |r| ≤ limit, where |z| > 2·limit: 0 at r = −limit·sign z.
@@ -100,16 +191,14 @@ pub(super) fn binding_misfit(r: Dd, z: Dd, limit: f64) -> f64 {
 
 impl Sums {
     /// The certificate that these sums over all rows make.
-    fn judged<T: Float>(self, problem: &Problem<'_, T>, price: &[Dd]) -> Certificate {
-        let residual: Vec<Dd> = self.effect.iter().zip(&problem.b).map(|(&effect, &b)| effect - b).collect();
+    fn judged<T: Float>(self, problem: &Problem<'_, T>, price: Dd) -> Certificate {
+        let residual = self.effect - problem.b[0];
         let priced = if self.l1_norm == 0.0 { 0.0 } else { problem.l1 * self.l1_norm };
-        let objective =
-            residual.iter().map(|r| r.value().powi(2)).sum::<f64>() + priced + problem.l2 * self.squares;
-        let misfit = if price[0].value().abs() <= 2.0 * problem.max_residual {
-            let half = Dd::new(0.5);
-            residual.iter().zip(price).map(|(&r, &z)| (r + z * half).value().powi(2)).sum()
+        let objective = residual.value().powi(2) + priced + problem.l2 * self.squares;
+        let misfit = if price.value().abs() <= 2.0 * problem.max_residual {
+            (residual + price * Dd::new(0.5)).value().powi(2)
         } else {
-            binding_misfit(residual[0], price[0], problem.max_residual)
+            binding_misfit(residual, price, problem.max_residual)
         };
         // ‖λ*‖₁ is bounded by what either price leaves of the objective, ‖λ‖₁ ≤ √n·‖λ‖₂ for the second.
         let by_l1 = if problem.l1 > 0.0 { objective / problem.l1 } else { f64::INFINITY };
@@ -122,7 +211,7 @@ impl Sums {
         let radius = if radius.is_finite() { radius } else { 2.0 * self.l1_norm };
         let bounded = if self.excess > 0.0 { radius * self.excess } else { 0.0 } + self.bounded_terms;
         Certificate {
-            residual,
+            residual: vec![residual],
             objective,
             gap: misfit + self.terms.min(bounded).max(0.0),
             l1_norm: self.l1_norm,
@@ -143,34 +232,38 @@ pub(super) struct Term {
 
 impl Term {
     #[inline(always)]
+    // Lazy operators would be branches in a loop that has none.
+    #[allow(clippy::needless_bitwise_bool)]
     pub(super) fn new(l1: f64, l2: f64, [lower, upper]: [f64; 2], weight: f64, v: Dd) -> Self {
+        // Every case is worked out and the right one selected, so that the loop around it is vectorised.
         let clip = |x: f64| x.max(lower).min(upper);
+        let sign = 1f64.copysign(v.hi);
         // soft(v, l1), the part of v that l1 does not take.
-        let pull = (v.hi.abs() - l1) + v.lo * v.hi.signum();
-        if pull <= 0.0 {
-            let term = fenchel(l1, l2, weight, clip(0.0), v);
-            return Self { exact: term, bounded: term, excess: 0.0 };
-        }
+        let pull = (v.hi.abs() - l1) + v.lo * sign;
+        let rests = pull <= 0.0;
         let ideal = (pull / (2.0 * l2)).copysign(v.hi);
-        let best = clip(ideal);
-        let exact = if best.is_infinite() {
-            f64::INFINITY
-        } else if best == ideal && weight * v.hi >= 0.0 {
-            // l2·(weight − ideal)², with the rounding of both told apart.
-            let size = if v.hi < 0.0 { -v } else { v };
-            let off = Dd::two_product(2.0 * l2, weight.abs()) - (size - Dd::new(l1));
-            off.value() * (off.value() / (4.0 * l2))
-        } else {
-            fenchel(l1, l2, weight, best, v)
-        };
+        let best = clip(if rests { 0.0 } else { ideal });
+        let apart = fenchel(l1, l2, weight, best, v);
+        // l2·(weight − ideal)², with the rounding of both told apart.
+        let size = Dd { hi: v.hi * sign, lo: v.lo * sign };
+        let off = (Dd::two_product(2.0 * l2, weight.abs()) - (size - Dd::new(l1))).value();
+        let rounding = off * (off / (4.0 * l2));
+        let answers = !rests & (best == ideal) & (weight * v.hi >= 0.0);
+        let exact = if answers { rounding } else { apart };
+        let exact = if best.abs() == f64::INFINITY { f64::INFINITY } else { exact };
+
         let free_of_l2 = clip(f64::INFINITY.copysign(v.hi));
+        let is_open = free_of_l2.abs() == f64::INFINITY;
         let quadratic = l2 * weight * weight;
-        if free_of_l2.is_finite() {
-            return Self { exact, bounded: quadratic + fenchel(l1, 0.0, weight, free_of_l2, v), excess: 0.0 };
-        }
         let slope = (v.hi - l1.copysign(weight)) + v.lo;
         let linear = if weight == 0.0 { 0.0 } else { -slope * weight };
-        Self { exact, bounded: quadratic + linear, excess: pull }
+        let closed = fenchel(l1, 0.0, weight, free_of_l2, v);
+        let bounded = quadratic + if is_open { linear } else { closed };
+        Self {
+            exact,
+            bounded: if rests { apart } else { bounded },
+            excess: if is_open & !rests { pull } else { 0.0 },
+        }
     }
 }
 
@@ -178,17 +271,12 @@ impl Term {
 #[inline(always)]
 fn fenchel(l1: f64, l2: f64, weight: f64, best: f64, v: Dd) -> f64 {
     let step = weight - best;
-    if step == 0.0 {
-        return 0.0;
-    }
-    let term = if weight * best >= 0.0 {
-        let sign = if best == 0.0 { weight } else { best };
-        let slope = (v.hi - l1.copysign(sign)) + v.lo;
-        step * (l2 * step + (2.0 * l2 * best - slope))
-    } else {
-        l1 * (weight.abs() - best.abs()) + step * (l2 * (weight + best) - v.value())
-    };
-    term.max(0.0)
+    let sign = if best == 0.0 { weight } else { best };
+    let slope = (v.hi - l1.copysign(sign)) + v.lo;
+    let agree = step * (l2 * step + (2.0 * l2 * best - slope));
+    let opposed = l1 * (weight.abs() - best.abs()) + step * (l2 * (weight + best) - v.value());
+    let term = if weight * best >= 0.0 { agree } else { opposed };
+    if step == 0.0 { 0.0 } else { term.max(0.0) }
 }
 
 /// Whether one criterion's optimum is unique although l2 = 0: at most one weight is left undecided by
@@ -200,12 +288,15 @@ pub(super) fn is_unique<T: Float>(
 ) -> Result<bool> {
     let parts = context.map_chunks(problem.n, CHUNK, |range| {
         let undecided = |&j: &usize| {
-            let v = problem.dot(j, &[price]);
+            let v = problem.dot(j, price);
             let distance = (v.hi.abs() - problem.l1) + v.lo * v.hi.signum();
             // z is known to twice the precision of a double.
             problem.lower.at(j) < problem.upper.at(j) && distance.abs() <= 1e-25 * problem.l1
         };
-        range.filter(undecided).take(2).collect::<Vec<_>>()
+        dispatch(
+            #[inline(always)]
+            || range.filter(undecided).take(2).collect::<Vec<_>>(),
+        )
     })?;
     // A row without effect is one too many: its weight is undecided whatever the others are.
     let count = |j: usize| if problem.psi(j) == 0.0 { 2 } else { 1 };

@@ -83,7 +83,7 @@ impl<T: Float> Kernel for Measure<'_, T> {
             |x: &[T; WIDTH]| {
                 let y = lanes.abs(lanes.mul(lanes.read(x), scale));
                 watch.see(lanes, y);
-                squares.add_product(lanes, y, y);
+                squares.add_product::<T>(lanes, y, y);
             },
         );
         // Called here and not handed to an iterator, whose shims would not be compiled for the lanes.
@@ -195,7 +195,7 @@ impl<T: Float, const BOXED: bool> Kernel for Sift<'_, T, BOXED> {
                 doubtful = lanes.except(doubtful, known);
                 let y = lanes.keep(known, y);
                 free.add(lanes, y);
-                squares.add_product(lanes, y, y);
+                squares.add_product::<T>(lanes, y, y);
                 lanes.compress(doubtful, e, to);
                 lanes.bits(doubtful).count_ones() as usize
             },
@@ -281,7 +281,7 @@ impl<I: Float, T: Float, const BOXED: bool> Kernel for Respond<'_, I, T, BOXED> 
                 let weights: [T; WIDTH] =
                     lanes.write(lanes.keep(woken, lanes.with_sign(lanes.keep(woken, size), e)));
                 let size = lanes.abs(lanes.read(&weights));
-                effect.add_product(lanes, y, size);
+                effect.add_product::<I>(lanes, y, size);
                 norm.add(lanes, size);
                 squares.add(lanes, lanes.mul(size, size));
                 let off = lanes.abs(lanes.fma(two_l2, size, lanes.sub(zero, pull)));

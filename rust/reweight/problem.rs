@@ -3,7 +3,7 @@
 use super::passes::{Measure, SQUARES};
 use super::{Bound, Options};
 use crate::error::{Error, Result};
-use crate::fixed::{Exact, Fixed, exponent, power_of_two};
+use crate::fixed::{Counts, Fixed, Grid, exponent, power_of_two};
 use crate::float::Float;
 use crate::lanes::with_lanes;
 use crate::par::{CHUNK, Context};
@@ -20,7 +20,6 @@ pub(super) struct Problem<'a, T> {
     /// Rows of all shards, and the first of this one among them.
     pub(super) rows: usize,
     pub(super) first: usize,
-    pub(super) k: usize,
     /// The effect wanted.
     pub(super) b: Vec<Dd>,
     pub(super) l1: f64,
@@ -62,7 +61,6 @@ impl<'a, T: Float> Problem<'a, T> {
             n,
             rows: place.total,
             first: place.first,
-            k,
             b: b.iter().map(|x| Dd { hi: x.hi * scale, lo: x.lo * scale }).collect(),
             l1: 0.0,
             l2: 0.0,
@@ -101,34 +99,17 @@ impl<'a, T: Float> Problem<'a, T> {
         lanes(&self.psi[first..end]).map(|x| x * self.scale)
     }
 
-    /// The row ψ_j.
+    /// ψ and both bounds of `LANES` samples; each ψ is 0 from `end` on.
     #[inline(always)]
-    pub(super) fn row(&self, j: usize) -> impl ExactSizeIterator<Item = f64> + '_ {
-        self.psi[j * self.k..(j + 1) * self.k].iter().map(|x| x.to_f64() * self.scale)
+    pub(super) fn row_lanes(&self, first: usize, end: usize) -> [[f64; LANES]; 3] {
+        [self.psi_lanes(first, end), self.lower.lanes(first, end), self.upper.lanes(first, end)]
     }
 
     /// ψ_j·z, as if in twice the precision.
     #[inline(always)]
-    pub(super) fn dot(&self, j: usize, z: &[Dd]) -> Dd {
-        let mut sum = Dd::default();
-        for (x, z) in self.row(j).zip(z) {
-            let product = Dd::two_product(x, z.hi);
-            let total = Dd::two_sum(sum.hi, product.hi);
-            sum = Dd { hi: total.hi, lo: sum.lo + (total.lo + product.lo + x * z.lo) };
-        }
-        Dd::two_sum(sum.hi, sum.lo)
-    }
-
-    /// The weight nearest to zero that the box allows.
-    #[inline(always)]
-    pub(super) fn resting(&self, j: usize) -> f64 {
-        self.clip(j, 0.0)
-    }
-
-    /// `weight` moved into the box.
-    #[inline(always)]
-    pub(super) fn clip(&self, j: usize, weight: f64) -> f64 {
-        weight.max(self.lower.at(j)).min(self.upper.at(j))
+    pub(super) fn dot(&self, j: usize, z: Dd) -> Dd {
+        let product = Dd::two_product(self.psi(j), z.hi);
+        Dd::two_sum(product.hi, product.lo + self.psi(j) * z.lo)
     }
 
     /// A value in units of the objective, in the caller's units.
@@ -136,29 +117,35 @@ impl<'a, T: Float> Problem<'a, T> {
         value / self.scale / self.scale
     }
 
-    /// The residual of the resting weights, −b where the box allows zero.
-    pub(super) fn resting_residual(&self, context: &Context<'_>) -> Result<Vec<Dd>> {
+    /// The residual of the resting weights, −b where the box allows zero. No finite |ψ_j·bound| is above
+    /// `held`.
+    pub(super) fn resting_residual(&self, context: &Context<'_>, held: f64) -> Result<Dd> {
         // One box for all weights, with zero in it, leaves nothing to add up.
         let zero = matches!((self.lower, self.upper), (Bound::All(_), Bound::All(_)))
-            && (self.n == 0 || self.resting(0) == 0.0);
-        let parts = context.map_chunks(if zero { 0 } else { self.n }, (CHUNK / self.k).max(1), |range| {
-            let mut sums = vec![Exact::default(); self.k];
-            for j in range {
-                let weight = self.resting(j);
-                if weight != 0.0 {
-                    for (sum, x) in sums.iter_mut().zip(self.row(j)) {
-                        sum.add_pair(Dd::two_product(x, weight));
+            && (self.n == 0 || 0f64.max(self.lower.at(0)).min(self.upper.at(0)) == 0.0);
+        let grid = Grid::below(exponent(held) + 1);
+        let parts = context.map_chunks(if zero { 0 } else { self.n }, CHUNK, |range| {
+            dispatch(
+                #[inline(always)]
+                || {
+                    let mut effect = Counts::new(grid);
+                    for first in range.clone().step_by(LANES) {
+                        // Lanes past the end hold ψ = 0, which adds nothing.
+                        let [psi, lower, upper] = self.row_lanes(first, range.end);
+                        for i in 0..LANES {
+                            effect.add(i, Dd::two_product(psi[i], 0f64.max(lower[i]).min(upper[i])));
+                        }
                     }
-                }
-            }
-            sums
+                    effect.steps()
+                },
+            )
         })?;
-        let mut sums = vec![Exact::default(); self.k];
-        for part in parts {
-            sums.iter_mut().zip(&part).for_each(|(sum, more)| sum.join(more));
+        let mut effect = [Fixed::default()];
+        for steps in parts {
+            effect[0] += steps;
         }
-        Exact::over_shards(context.shards(), &mut sums)?;
-        Ok(sums.iter().zip(&self.b).map(|(sum, &b)| sum.value() - b).collect())
+        Fixed::over_shards(context.shards(), &mut effect)?;
+        Ok(effect[0].value(&grid) - self.b[0])
     }
 }
 

@@ -24,10 +24,10 @@
 use std::ops::Range;
 
 use super::passes::SQUARES;
-use super::problem::Problem;
+use super::problem::{Problem, lanes};
 use super::{Answer, Status};
 use crate::error::Result;
-use crate::fixed::{Exact, Fixed, Grid, Steps, exponent};
+use crate::fixed::{Counts, Exact, Fixed, Grid, exponent, power_of_two};
 use crate::float::Float;
 use crate::par::{CHUNK, Context};
 use crate::simd::{LANES, dispatch};
@@ -35,6 +35,9 @@ use crate::vecmath::Dd;
 
 /// Newton steps taken on trust; from then on every second one is a bisection.
 const TRUST: usize = 12;
+
+/// Samples from which on it pays to gather those that a bracket leaves in doubt.
+const MANY: usize = 1 << 15;
 
 /// Samples from which the first price is estimated, where there are many times more.
 const SAMPLE: usize = 1 << 13;
@@ -94,50 +97,21 @@ struct Counted {
     counts: [i64; 2],
 }
 
-/// Counted steps of lanes of terms.
-#[derive(Clone, Copy)]
-struct Lanes {
-    grid: Grid,
-    high: [i64; LANES],
-    low: [i64; LANES],
-}
-
-impl Lanes {
-    fn new(grid: Grid) -> Self {
-        Self { grid, high: [0; LANES], low: [0; LANES] }
-    }
-
-    #[inline(always)]
-    fn add(&mut self, i: usize, term: Dd) {
-        let coarse = term.hi + self.grid.high;
-        let fine = ((term.hi - (coarse - self.grid.high)) + term.lo) + self.grid.low;
-        self.high[i] += (coarse.to_bits().wrapping_sub(self.grid.high.to_bits())).cast_signed();
-        self.low[i] += (fine.to_bits().wrapping_sub(self.grid.low.to_bits())).cast_signed();
-    }
-
-    fn steps(&self) -> Steps {
-        let total = |lanes: &[i64; LANES]| lanes.iter().map(|&lane| i128::from(lane)).sum();
-        Steps { high: total(&self.high), low: total(&self.low) }
-    }
-}
-
 impl Counted {
-    /// The sums over the rows of `range`, kept in lanes so that the loop is vectorised.
+    /// The sums over the rows of `range`, kept in lanes so that the loop is vectorised. `rows` has the ψ,
+    /// lower and upper bounds of `LANES` of them, 0 for each ψ past the end.
     #[inline(always)]
-    fn of<T: Float>(
+    fn of(
         line: &Line,
         sign: f64,
-        problem: &Problem<'_, T>,
         grid: Grid,
         range: Range<usize>,
+        rows: impl Fn(usize, usize) -> [[f64; LANES]; 3],
     ) -> Self {
-        let mut sums = [grid, SQUARES, grid].map(Lanes::new);
+        let mut sums = [grid, SQUARES, grid].map(Counts::new);
         let (mut count, mut unbounded) = ([0i64; LANES], [0i64; LANES]);
         for first in range.clone().step_by(LANES) {
-            // Lanes past the end hold ψ = 0, which adds nothing.
-            let psi = problem.psi_lanes(first, range.end);
-            let lower = problem.lower.lanes(first, range.end);
-            let upper = problem.upper.lanes(first, range.end);
+            let [psi, lower, upper] = rows(first, range.end);
             for i in 0..LANES {
                 let e = sign * psi[i];
                 let raw = line.at(e.abs());
@@ -168,6 +142,25 @@ impl Counted {
     }
 }
 
+/// The rows whose weights still depend on where in a bracket the threshold is, where l2 = 0: all others
+/// rest below it or are at their bounds above.
+struct Inside {
+    /// ψ, the lower and the upper bounds.
+    rows: [Vec<f64>; 3],
+    /// Σ e_jλ_j of the others, over all shards.
+    rest: Dd,
+}
+
+impl Inside {
+    #[inline(always)]
+    fn lanes(&self, first: usize, end: usize) -> [[f64; LANES]; 3] {
+        self.rows.each_ref().map(
+            #[inline(always)]
+            |row| lanes(&row[first..end]),
+        )
+    }
+}
+
 /// F, on the side of the prices that is needed.
 struct Equation<'a, 'p, T> {
     context: &'a Context<'a>,
@@ -177,6 +170,8 @@ struct Equation<'a, 'p, T> {
     slack: f64,
     wanted: Dd,
     passes: usize,
+    /// Where some rows are all that F still asks for.
+    inside: Option<Inside>,
     /// Largest |e_j·bound|, and the largest y of the samples without a bound in the wanted direction.
     held: f64,
     open: f64,
@@ -186,12 +181,14 @@ struct Equation<'a, 'p, T> {
 type Root = (Line, Dd);
 
 pub(super) fn solve<T: Float>(context: &Context<'_>, problem: &Problem<'_, T>) -> Result<Answer<T>> {
-    let resting = problem.resting_residual(context)?[0];
+    let [held, opens @ ..] = bounds(context, problem)?;
+    let resting = problem.resting_residual(context, held)?;
     let distance = if resting.hi < 0.0 { -resting } else { resting };
     let sign = if resting.hi > 0.0 { -1.0 } else { 1.0 };
-    let [held, open] = bounds(context, problem, sign)?;
+    let open = opens[usize::from(sign < 0.0)];
     let wanted = Dd::new(sign) * problem.b[0];
-    let mut equation = Equation { context, problem, sign, slack: 0.5, wanted, passes: 1, held, open };
+    let mut equation =
+        Equation { context, problem, sign, slack: 0.5, wanted, passes: 1, inside: None, held, open };
     // Compared as rounded, like l1_max itself; the price is kept where l1 does forbid all weights.
     let stays = 2.0 * (distance.value() * problem.largest) <= problem.l1;
     let (mut line, mut price) = if stays {
@@ -232,21 +229,43 @@ pub(super) fn solve<T: Float>(context: &Context<'_>, problem: &Problem<'_, T>) -
     })
 }
 
-/// The largest finite |e_j·bound| of all shards, and the largest y of the samples that have no bound in
-/// the direction in which the price moves them.
-fn bounds<T: Float>(context: &Context<'_>, problem: &Problem<'_, T>, sign: f64) -> Result<[f64; 2]> {
+/// The largest finite |ψ_j·bound| of all shards, and the largest y of the samples that have no bound in
+/// the direction in which the price moves them, for b > 0 and for b < 0.
+fn bounds<T: Float>(context: &Context<'_>, problem: &Problem<'_, T>) -> Result<[f64; 3]> {
     let parts = context.map_chunks(problem.n, CHUNK, |range| {
-        range.fold([0.0f64; 2], |[mut held, mut open], j| {
-            let (lower, upper, e) = (problem.lower.at(j), problem.upper.at(j), sign * problem.psi(j));
-            for bound in [lower, upper] {
-                held = if bound.is_finite() { held.max((e * bound).abs()) } else { held };
-            }
-            let ahead = if e > 0.0 { upper } else { lower };
-            open = if ahead.is_infinite() { open.max(e.abs()) } else { open };
-            [held, open]
-        })
+        dispatch(
+            #[inline(always)]
+            || {
+                let mut most = [[0.0f64; LANES]; 3];
+                for first in range.clone().step_by(LANES) {
+                    // Lanes past the end hold ψ = 0, which has no effect.
+                    let [psi, lower, upper] = problem.row_lanes(first, range.end);
+                    for i in 0..LANES {
+                        let y = psi[i].abs();
+                        let no_lower = lower[i] == f64::NEG_INFINITY;
+                        let no_upper = upper[i] == f64::INFINITY;
+                        let below = if no_lower { 0.0 } else { lower[i].abs() };
+                        let above = if no_upper { 0.0 } else { upper[i].abs() };
+                        let [ahead, behind] =
+                            if psi[i] > 0.0 { [no_upper, no_lower] } else { [no_lower, no_upper] };
+                        let found = [
+                            y * if below > above { below } else { above },
+                            if ahead { y } else { 0.0 },
+                            if behind { y } else { 0.0 },
+                        ];
+                        for (most, found) in most.iter_mut().zip(found) {
+                            most[i] = if found > most[i] { found } else { most[i] };
+                        }
+                    }
+                }
+                most.map(|most| most.into_iter().fold(0.0, f64::max))
+            },
+        )
     })?;
-    let mut values = parts.into_iter().fold([0.0; 2], |[a, b]: [f64; 2], [c, d]| [a.max(c), b.max(d)]);
+    let mut values = [0.0f64; 3];
+    for part in parts {
+        values.iter_mut().zip(part).for_each(|(most, found)| *most = most.max(found));
+    }
     context.shards().max(&mut values)?;
     Ok(values)
 }
@@ -256,11 +275,21 @@ impl<T: Float> Equation<'_, '_, T> {
         let (problem, sign) = (self.problem, self.sign);
         let mut weights = vec![T::ZERO; problem.n];
         self.context.map_chunks_mut(&mut weights, CHUNK, |first, chunk| {
-            for (j, slot) in (first..).zip(chunk) {
-                let (lower, upper) = (problem.lower.at(j), problem.upper.at(j));
-                // Adding 0 turns a weight of −0 into 0.
-                *slot = T::from_f64(line.weight(sign * problem.psi(j), lower, upper) + 0.0);
-            }
+            dispatch(
+                #[inline(always)]
+                || {
+                    let end = first + chunk.len();
+                    for (first, slots) in (first..).step_by(LANES).zip(chunk.chunks_mut(LANES)) {
+                        let [psi, lower, upper] = problem.row_lanes(first, end);
+                        // Adding 0 turns a weight of −0 into 0.
+                        let weights: [T; LANES] = std::array::from_fn(
+                            #[inline(always)]
+                            |i| T::from_f64(line.weight(sign * psi[i], lower[i], upper[i]) + 0.0),
+                        );
+                        slots.copy_from_slice(&weights[..slots.len()]);
+                    }
+                },
+            );
         })?;
         Ok(weights)
     }
@@ -292,13 +321,32 @@ impl<T: Float> Equation<'_, '_, T> {
     }
 
     fn evaluate(&mut self, line: &Line) -> Result<Value> {
-        self.passes += 1;
+        self.passes += usize::from(self.inside.is_none());
         let (problem, sign) = (self.problem, self.sign);
         let grid = Grid::below(exponent(self.most(line)) + 2);
-        let parts = self.context.map_chunks(problem.n, CHUNK, |range| {
+        let (inside, len) =
+            (&self.inside, self.inside.as_ref().map_or(problem.n, |inside| inside.rows[0].len()));
+        let parts = self.context.map_chunks(len, CHUNK, |range| {
             dispatch(
                 #[inline(always)]
-                || Counted::of(line, sign, problem, grid, range),
+                || match inside {
+                    Some(inside) => Counted::of(
+                        line,
+                        sign,
+                        grid,
+                        range,
+                        #[inline(always)]
+                        |first, end| inside.lanes(first, end),
+                    ),
+                    None => Counted::of(
+                        line,
+                        sign,
+                        grid,
+                        range,
+                        #[inline(always)]
+                        |first, end| problem.row_lanes(first, end),
+                    ),
+                },
             )
         })?;
         let mut counted = parts.into_iter().fold(Counted::default(), Counted::joined);
@@ -307,12 +355,47 @@ impl<T: Float> Equation<'_, '_, T> {
         shards.sum(&mut counted.counts)?;
         let Counted { sums: [effect, free, mass], counts: [count, unbounded] } = counted;
         Ok(Value {
-            effect: effect.value(&grid),
+            effect: effect.value(&grid) + self.inside.as_ref().map_or(Dd::default(), |inside| inside.rest),
             unbounded: unbounded > 0,
             free: free.value(&SQUARES).value(),
             count,
             mass: mass.value(&grid).value(),
         })
+    }
+
+    /// Keeps the rows that thresholds from `low` to `high` do not agree about, where l2 = 0. `at_low` is
+    /// what was found at `low`, on all rows or on those kept so far.
+    fn narrow(&mut self, low: &Line, high: f64, at_low: &Value) -> Result<()> {
+        self.passes += usize::from(self.inside.is_none());
+        let (problem, inside) = (self.problem, &self.inside);
+        let len = inside.as_ref().map_or(problem.n, |inside| inside.rows[0].len());
+        let parts = self.context.map_chunks(len, CHUNK, |range| {
+            let mut kept = [0; 3].map(|_: i32| vec![0.0; range.len()]);
+            let mut count = 0;
+            for j in range {
+                let row = match inside {
+                    Some(inside) => inside.rows.each_ref().map(|row| row[j]),
+                    None => [problem.psi(j), problem.lower.at(j), problem.upper.at(j)],
+                };
+                // Written in any case, counted if kept: no branch to guess wrong.
+                kept.iter_mut().zip(row).for_each(|(kept, x)| kept[count] = x);
+                count += usize::from(low.threshold < row[0].abs() && row[0].abs() <= high);
+            }
+            kept.map(|mut kept| {
+                kept.truncate(count);
+                kept
+            })
+        })?;
+        let mut rows: [Vec<f64>; 3] = Default::default();
+        for part in parts {
+            rows.iter_mut().zip(part).for_each(|(rows, part)| rows.extend(part));
+        }
+        self.inside = Some(Inside { rows, rest: Dd::default() });
+        let kept = self.evaluate(low)?.effect;
+        if let Some(inside) = &mut self.inside {
+            inside.rest = at_low.effect - kept;
+        }
+        Ok(())
     }
 
     /// No finite |e_jλ_j| of the line is larger.
@@ -361,6 +444,12 @@ impl<T: Float> Equation<'_, '_, T> {
 
     /// First stage, l1 > 0: the float m next to the threshold of the root, which is not above `start`.
     fn threshold(&mut self, start: f64) -> Result<Root> {
+        let root = self.threshold_below(start);
+        self.inside = None;
+        root
+    }
+
+    fn threshold_below(&mut self, start: f64) -> Result<Root> {
         let (l1, l2) = (self.problem.l1, self.problem.l2);
         let line = |m: f64| Line { ramp: l1 / (2.0 * l2 * m), threshold: m, slope: Dd::default() };
         // F ≤ 0 at `high`, F > 0 at `low`, as thresholds: a price falls as its threshold rises.
@@ -387,6 +476,13 @@ impl<T: Float> Equation<'_, '_, T> {
             if low.next_up() >= high {
                 break;
             }
+            if l2 == 0.0
+                && step % 2 == 0
+                && self.problem.rows >= MANY
+                && let Some(value) = &at_low
+            {
+                self.narrow(&line(low), high, value)?;
+            }
             let steepness = self.slack + if value.free > 0.0 { value.free / (2.0 * l2) } else { 0.0 };
             let price = l1 / m;
             let next = l1 / (price - error / steepness);
@@ -402,7 +498,9 @@ impl<T: Float> Equation<'_, '_, T> {
             } else if trusted && low < next && next < high {
                 m = next;
             } else {
-                m = middle(low, high);
+                // The root is more likely within a few powers of two than anywhere among the floats.
+                let near = high * power_of_two(-(1 << step.min(9)));
+                m = if low == 0.0 && near.is_normal() { near } else { middle(low, high) };
             }
         }
         if let Some(value) = at_low {
