@@ -27,8 +27,8 @@ const BLOCK_PRODUCTS: usize = 1 << 24;
 /// Products per row below which looking up bounds costs as much as forming the products.
 const LEAST_PRODUCTS: usize = 64;
 
-/// As [`LEAST_PRODUCTS`], where rows are short.
-const LEAST_SHORT_PRODUCTS: usize = 512;
+/// As [`LEAST_PRODUCTS`], where rows are short and a pass over all of them is cheap.
+const LEAST_SHORT_PRODUCTS: usize = 2048;
 
 /// Above this share of open rows, in tenths, a block is computed whole.
 const MOST_OPEN: usize = 6;
@@ -386,7 +386,7 @@ mod tests {
 
     #[test]
     fn labels_are_certain_where_the_product_is_not() {
-        for (columns, k) in [(1, 80), (2, 40), (17, 6), (40, 60), (300, 30), (2000, 6)] {
+        for (columns, k) in [(1, 80), (2, 40), (16, 140), (17, 6), (40, 60), (300, 30), (2000, 6)] {
             assert_certain::<f32>(columns, k, 1e-6);
             assert_certain::<f64>(columns, k, 1e-15);
         }

@@ -168,7 +168,7 @@ impl<'a, T: Float> Rows<'a, T> {
     /// Fills `tiles`; the norms.
     fn lay_side_by_side(&mut self, context: &Context<'_>) -> Result<Vec<f64>> {
         let (x, columns, mean, scale) = (self.x, self.columns, &self.mean, self.scale);
-        let chunk = self.chunk().next_multiple_of(WIDTH) / WIDTH * columns;
+        let chunk = self.chunk().div_ceil(WIDTH) * columns;
         let norms = context.map_chunks_mut(&mut self.tiles.values, chunk, |first, out| {
             let rows = x[first * WIDTH..].chunks(WIDTH * columns);
             let mut norms = Vec::with_capacity(out.len() / columns);

@@ -131,8 +131,8 @@ fn sweep<L: Lanes>(
 ) {
     for (number, group) in groups.chunks_exact(tile.len() + 1).enumerate() {
         let mut values = [lanes.splat(0.0); ABREAST];
-        for i in 0..ABREAST {
-            values[i] = lanes.splat(group[0][i]);
+        for (value, half) in values.iter_mut().zip(group[0]) {
+            *value = lanes.splat(half);
         }
         for (x, c) in tile.iter().zip(&group[1..]) {
             let x = lanes.load(x);
@@ -140,8 +140,8 @@ fn sweep<L: Lanes>(
                 values[i] = lanes.product_sum(x, lanes.splat(c[i]), values[i]);
             }
         }
-        for i in 0..ABREAST {
-            each(number * ABREAST + i, values[i]);
+        for (i, value) in values.into_iter().enumerate() {
+            each(number * ABREAST + i, value);
         }
     }
 }
