@@ -1,8 +1,8 @@
 //! Eight doubles at a time, with one meaning on every instruction set, for the kernels that a plain
 //! loop does not make fast (compressing, counting steps of a [`Grid`]). A kernel is written once, over
 //! [`Lanes`]; [`with_lanes`] compiles it for AVX-512, AVX2 and plain
-//! doubles and chooses. All operations round like the plain ones, and sums are integers, so the three
-//! give the same bits.
+//! doubles and chooses. All operations but [`Lanes::product_sum`] round like the plain ones, and sums are
+//! integers, so the three give the same bits.
 
 use crate::fixed::{Grid, Steps};
 use crate::float::Float;
@@ -62,6 +62,12 @@ pub(crate) trait Lanes: Copy {
     fn mul(self, a: Self::Floats, b: Self::Floats) -> Self::Floats;
     /// a·b + c, rounded once.
     fn fma(self, a: Self::Floats, b: Self::Floats, c: Self::Floats) -> Self::Floats;
+    /// a·b + c, rounded once or twice, as is faster. The one operation in which the levels may differ: for
+    /// sums that come with a bound of their error.
+    #[inline(always)]
+    fn product_sum(self, a: Self::Floats, b: Self::Floats, c: Self::Floats) -> Self::Floats {
+        self.fma(a, b, c)
+    }
     fn abs(self, a: Self::Floats) -> Self::Floats;
     /// `size`, which is not negative, with the sign of `sign`.
     fn with_sign(self, size: Self::Floats, sign: Self::Floats) -> Self::Floats;
@@ -215,6 +221,10 @@ impl Lanes for Plain {
     #[inline(always)]
     fn fma(self, a: Self::Floats, b: Self::Floats, c: Self::Floats) -> Self::Floats {
         each(|i| a[i].mul_add(b[i], c[i]))
+    }
+    #[inline(always)]
+    fn product_sum(self, a: Self::Floats, b: Self::Floats, c: Self::Floats) -> Self::Floats {
+        self.add(self.mul(a, b), c)
     }
     #[inline(always)]
     fn abs(self, a: Self::Floats) -> Self::Floats {

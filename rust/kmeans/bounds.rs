@@ -11,6 +11,7 @@ use std::ops::Range;
 use super::kernel::ROWS;
 use super::panel::Panel;
 use super::seed::Nearest;
+use super::short::SHORT;
 use crate::float::Float;
 
 /// Centers per group: several tiles of the kernel, and k/10 groups of about so many as in the paper.
@@ -26,8 +27,14 @@ const BLOCK_PRODUCTS: usize = 1 << 24;
 /// Products per row below which looking up bounds costs as much as forming the products.
 const LEAST_PRODUCTS: usize = 64;
 
+/// As [`LEAST_PRODUCTS`], where rows are short and a pass over all of them is cheap.
+const LEAST_SHORT_PRODUCTS: usize = 2048;
+
 /// Above this share of open rows, in tenths, a block is computed whole.
 const MOST_OPEN: usize = 6;
+
+/// A bit for each of eight rows.
+const ALL: u32 = (1 << ROWS) - 1;
 
 /// A factor that rounds outward: some roundings of a root, a sum and a product.
 const UP: f64 = 1.0 + 16.0 * f64::EPSILON;
@@ -120,9 +127,10 @@ impl Block {
         known: Option<&[Nearest]>,
     ) -> Vec<Self> {
         let margin = margin(columns);
-        let bounded = bounded && k * columns >= LEAST_PRODUCTS;
+        let least = if columns > SHORT { LEAST_PRODUCTS } else { LEAST_SHORT_PRODUCTS };
+        let bounded = bounded && k * columns >= least;
         let size = (BLOCK_VALUES / columns).min(BLOCK_PRODUCTS / k.saturating_mul(columns).max(1));
-        let size = size.clamp(4 * ROWS, 4096);
+        let size = size.clamp(4 * ROWS, 4096).next_multiple_of(ROWS);
         let groups = k.div_ceil(group_size(k));
         let block = |first: usize| {
             let len = size.min(rows - first);
@@ -148,7 +156,9 @@ impl Block {
                 return moves;
             }
         }
-        self.assign_all(panel, &mut moves);
+        if self.bounded || !self.assign_short(panel, &mut moves) {
+            self.assign_all(panel, &mut moves);
+        }
         moves
     }
 
@@ -171,6 +181,32 @@ impl Block {
             }
         }
         open
+    }
+
+    /// Every row and every center where rows are short and nothing is kept of them but the label; whether
+    /// they are.
+    fn assign_short<T: Float>(&mut self, panel: &Panel<'_, T>, moves: &mut Vec<Move>) -> bool {
+        let (first, labels) = (self.first, &mut self.labels);
+        panel.label_short(
+            first..first + labels.len(),
+            #[inline(always)]
+            |row, found, certain| {
+                let end = labels.len().min(row - first + ROWS);
+                let labels = &mut labels[row - first..end];
+                if certain == ALL && labels == found {
+                    return;
+                }
+                for (lane, (label, &found)) in labels.iter_mut().zip(found).enumerate() {
+                    let sure = certain >> lane & 1 == 1;
+                    let found = if sure { found } else { panel.decide(row + lane) as i32 };
+                    if *label != found {
+                        let from = usize::try_from(*label).ok();
+                        moves.push(Move { row: row + lane, from, to: found as usize });
+                        *label = found;
+                    }
+                }
+            },
+        )
     }
 
     /// Every row and every center, eight rows at a time.
@@ -350,7 +386,7 @@ mod tests {
 
     #[test]
     fn labels_are_certain_where_the_product_is_not() {
-        for (columns, k) in [(1, 80), (2, 40), (17, 6), (40, 60), (300, 30), (2000, 6)] {
+        for (columns, k) in [(1, 80), (2, 40), (16, 140), (17, 6), (40, 60), (300, 30), (2000, 6)] {
             assert_certain::<f32>(columns, k, 1e-6);
             assert_certain::<f64>(columns, k, 1e-15);
         }

@@ -3,6 +3,7 @@
 
 use crate::error::Result;
 use crate::par::{CHUNK, Context};
+use crate::simd::dispatch;
 
 /// Bits of a term at most: a double holds them.
 const MOST_BITS: u32 = 50;
@@ -33,11 +34,19 @@ pub(super) fn total(context: &Context<'_>, values: &[f64], terms: usize) -> Resu
     let steps = steps(largest[0], bits);
     let finer = (1u64 << bits) as f64;
     let parts = context.map_chunks(values.len(), CHUNK, |range| {
-        values[range].iter().fold([0, 0], |[high, low], value| {
-            let scaled = value * steps;
-            let whole = scaled.floor();
-            [high + whole as i64, low + ((scaled - whole) * finer) as i64]
-        })
+        dispatch(
+            #[inline(always)]
+            || {
+                let (mut high, mut low) = (0, 0);
+                for value in &values[range] {
+                    let scaled = value * steps;
+                    let whole = scaled.floor();
+                    high += whole as i64;
+                    low += ((scaled - whole) * finer) as i64;
+                }
+                [high, low]
+            },
+        )
     })?;
     let mut sum = parts.into_iter().fold([0, 0], |[a, b], [high, low]| [a + high, b + low]);
     context.shards().sum(&mut sum)?;

@@ -1,14 +1,12 @@
-//! Products of eight rows with centers. Long rows go through tiles of rows × 3 centers whose sums stay in
-//! registers, 24 of them with AVX-512 and 12 with AVX2; short rows stand side by side in the lanes of plain
-//! loops. Rows come by reference, so that scattered ones cost no copy. The levels round differently, which
-//! the callers' error bound covers.
+//! Products of eight long rows with centers, in tiles of rows × 3 centers whose sums stay in registers, 24 of
+//! them with AVX-512 and 12 with AVX2. Rows come by reference, so that scattered ones cost no copy. The
+//! levels round differently, which the callers' error bound covers.
 
 #[cfg(target_arch = "x86_64")]
 use std::any::TypeId;
 
-use super::matrix::NARROW;
 use crate::float::Float;
-use crate::simd::{LANES, dispatch};
+use crate::simd::LANES;
 #[cfg(target_arch = "x86_64")]
 use crate::simd::{Level, level};
 
@@ -26,12 +24,6 @@ pub(super) fn products<T: Float>(
     stride: usize,
     mut each: impl FnMut(usize, &Lanes),
 ) {
-    if stride <= NARROW {
-        return dispatch(
-            #[inline(always)]
-            || narrow(rows, centers, stride, each),
-        );
-    }
     #[cfg(target_arch = "x86_64")]
     if level() > Level::Scalar {
         assert!(rows.iter().all(|row| row.len() == stride) && stride.is_multiple_of(LANES));
@@ -83,27 +75,6 @@ pub(super) fn product<T: Float>(a: &[T], b: &[T]) -> f64 {
         *lane += a.to_f64() * b.to_f64();
     }
     lanes.into_iter().sum()
-}
-
-/// Each row in a lane of its own.
-#[inline(always)]
-fn narrow<T: Float>(rows: [&[T]; ROWS], centers: &[T], columns: usize, mut each: impl FnMut(usize, &Lanes)) {
-    let mut beside = [[0.0; ROWS]; NARROW];
-    for (lane, row) in rows.iter().enumerate() {
-        for (column, x) in beside.iter_mut().zip(*row) {
-            column[lane] = x.to_f64();
-        }
-    }
-    for (j, center) in centers.chunks_exact(columns).enumerate() {
-        let mut sums = [0.0; ROWS];
-        for (column, c) in beside.iter().zip(center) {
-            let c = c.to_f64();
-            for lane in 0..ROWS {
-                sums[lane] += column[lane] * c;
-            }
-        }
-        each(j, &sums);
-    }
 }
 
 /// The tiles. One text for all vectors; what differs between them is [`Vector`].

@@ -2,11 +2,7 @@
 
 use crate::float::Float;
 
-/// Up to so many columns a row is no longer than a vector or two: rows side by side make better use of
-/// one, and nothing is padded.
-pub(super) const NARROW: usize = 16;
-
-/// Values to which a longer row is padded: a vector of any instruction set and type divides them.
+/// Values to which a row is padded: a vector of any instruction set and type divides them.
 const PADDED: usize = 16;
 
 /// Bytes of a cache line, and of the longest vector.
@@ -22,7 +18,7 @@ pub(super) struct Matrix<T> {
 
 impl<T: Float> Matrix<T> {
     pub(super) fn zeros(rows: usize, columns: usize) -> Self {
-        let stride = if columns <= NARROW { columns } else { columns.next_multiple_of(PADDED) };
+        let stride = columns.next_multiple_of(PADDED);
         let values = vec![T::ZERO; rows * stride + PADDED];
         let start = values.as_ptr().align_offset(LINE).min(PADDED);
         Self { values, start, rows, stride }

@@ -19,6 +19,7 @@ mod matrix;
 mod panel;
 mod rows;
 mod seed;
+mod short;
 mod sums;
 
 use rand::SeedableRng;

@@ -10,6 +10,7 @@ use std::ops::Range;
 use super::kernel::{Lanes, ROWS, product, products};
 use super::matrix::Matrix;
 use super::rows::{Rows, squared_distance};
+use super::short::{Centers, Found, SHORT};
 use crate::float::Float;
 use crate::simd::dispatch;
 
@@ -17,37 +18,40 @@ pub(super) struct Panel<'a, T> {
     rows: &'a Rows<'a, T>,
     /// The centers, k × d.
     centers: &'a [f64],
-    /// b_j, rounded.
+    /// b_j, rounded; none where rows are short.
     rounded: Matrix<T>,
+    /// b_j for short rows.
+    short: Option<Centers>,
     /// ½‖b_j‖².
     halves: Vec<f64>,
     bound: ErrorBound,
-}
-
-/// For each of eight rows the least h, its center and the second least among some centers.
-pub(super) struct Found {
-    pub(super) least: Lanes,
-    /// Numbers of centers as doubles, so that all lanes have one width.
-    pub(super) center: Lanes,
-    pub(super) second: Lanes,
 }
 
 impl<'a, T: Float> Panel<'a, T> {
     pub(super) fn new(rows: &'a Rows<'a, T>, centers: &'a [f64]) -> Self {
         let columns = rows.columns;
         let k = centers.len() / columns;
+        let b = |center: &'a [f64]| center.iter().zip(&rows.mean).map(|(c, mean)| (c - mean) * rows.scale);
+        let half = |square: f64| square / 2.0;
+        if rows.are_short() {
+            let b: Vec<f64> = centers.chunks_exact(columns).flat_map(b).collect();
+            let origin = [0.0; SHORT];
+            let halves: Vec<f64> =
+                b.chunks_exact(columns).map(|b| half(squared_distance(b, &origin[..columns], 1.0))).collect();
+            let bound = ErrorBound::new::<f64>(columns, largest_norm(&halves));
+            let short = Some(Centers::new(&b, &halves));
+            return Self { rows, centers, rounded: Matrix::zeros(0, columns), short, halves, bound };
+        }
         let mut rounded = Matrix::zeros(k, columns);
         let stride = rounded.stride;
         for (out, center) in rounded.values_mut().chunks_exact_mut(stride).zip(centers.chunks_exact(columns))
         {
-            for ((out, c), mean) in out.iter_mut().zip(center).zip(&rows.mean) {
-                *out = T::from_f64((c - mean) * rows.scale);
-            }
+            out.iter_mut().zip(b(center)).for_each(|(out, b)| *out = T::from_f64(b));
         }
         let origin = vec![0.0; stride];
-        let halves: Vec<f64> = (0..k).map(|j| squared_distance(rounded.row(j), &origin, 1.0) / 2.0).collect();
-        let bound = ErrorBound::new::<T>(stride, 2.0 * halves.iter().copied().fold(0.0, f64::max));
-        Self { rows, centers, rounded, halves, bound }
+        let halves: Vec<f64> = (0..k).map(|j| half(squared_distance(rounded.row(j), &origin, 1.0))).collect();
+        let bound = ErrorBound::new::<T>(stride, largest_norm(&halves));
+        Self { rows, centers, rounded, short: None, halves, bound }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -63,14 +67,16 @@ impl<'a, T: Float> Panel<'a, T> {
         self.rows.distance(row, self.center(center))
     }
 
-    /// Calls `each(j, [h_j of the rows])` for the centers in `range`.
+    /// Calls `each(j, [h_j of the rows])` for all centers.
+    pub(super) fn values(&self, rows: [usize; ROWS], each: impl FnMut(usize, &Lanes)) {
+        match &self.short {
+            Some(short) => short.values(&self.rows.tiles, rows, self.len(), each),
+            None => self.long_values(rows, 0..self.len(), each),
+        }
+    }
+
     #[inline(always)]
-    pub(super) fn values(
-        &self,
-        rows: [usize; ROWS],
-        range: Range<usize>,
-        mut each: impl FnMut(usize, &Lanes),
-    ) {
+    fn long_values(&self, rows: [usize; ROWS], range: Range<usize>, mut each: impl FnMut(usize, &Lanes)) {
         let stride = self.rounded.stride;
         let centers = &self.rounded.values()[range.start * stride..range.end * stride];
         let halves = &self.halves[range.clone()];
@@ -91,10 +97,13 @@ impl<'a, T: Float> Panel<'a, T> {
 
     /// The nearest two of the centers in `range`, as far as the products tell.
     pub(super) fn nearest_two(&self, rows: [usize; ROWS], range: Range<usize>) -> Found {
-        let mut found =
-            Found { least: [f64::INFINITY; ROWS], center: [0.0; ROWS], second: [f64::INFINITY; ROWS] };
-        let Found { least, center, second } = &mut found;
-        self.values(
+        if let Some(short) = &self.short {
+            return short.nearest_two(&self.rows.tiles, rows, range);
+        }
+        let (mut least, mut second) = ([f64::INFINITY; ROWS], [f64::INFINITY; ROWS]);
+        // Numbers of centers as doubles, so that all lanes have one width.
+        let mut center = [0.0; ROWS];
+        self.long_values(
             rows,
             range,
             #[inline(always)]
@@ -115,7 +124,27 @@ impl<'a, T: Float> Panel<'a, T> {
                 }
             },
         );
-        found
+        Found { least, center: center.map(|j| j as i32), second }
+    }
+
+    /// Where the rows are short: calls `each(first, labels, certain)` for the rows in `range`, eight at a
+    /// time; bit i of `certain` says that no other center can be as near to row `first` + i.
+    pub(super) fn label_short(
+        &self,
+        range: Range<usize>,
+        mut each: impl FnMut(usize, &[i32; ROWS], u32),
+    ) -> bool {
+        let Some(short) = &self.short else { return false };
+        let gap = 2.0 * self.bound.of(self.rows.largest_norm);
+        let tiles = range.start / ROWS..range.end.div_ceil(ROWS);
+        short.label(
+            &self.rows.tiles,
+            tiles,
+            gap,
+            #[inline(always)]
+            |tile, labels, certain| each(range.start + tile * ROWS, labels, certain),
+        );
+        true
     }
 
     /// How far h of this row can be from half of the distance as formed directly, but for ½‖a‖².
@@ -139,16 +168,18 @@ impl<'a, T: Float> Panel<'a, T> {
 
     /// The nearest of all centers, where the products cannot tell: the lowest of equally near ones.
     pub(super) fn decide(&self, row: usize) -> usize {
-        let a = self.rows.centred.row(row);
         let mut values = vec![0.0; self.len()];
-        dispatch(
-            #[inline(always)]
-            || {
-                for (j, value) in values.iter_mut().enumerate() {
-                    *value = self.halves[j] - product(a, self.rounded.row(j));
-                }
-            },
-        );
+        if self.short.is_none() {
+            let a = self.rows.centred.row(row);
+            dispatch(
+                #[inline(always)]
+                || {
+                    for (j, value) in values.iter_mut().enumerate() {
+                        *value = self.halves[j] - product(a, self.rounded.row(j));
+                    }
+                },
+            );
+        }
         let possible = values.iter().copied().fold(f64::INFINITY, f64::min) + 2.0 * self.error(row);
         // Values that overflowed (NaN, infinite) rule nothing out.
         let possible = (0..self.len())
@@ -156,6 +187,10 @@ impl<'a, T: Float> Panel<'a, T> {
             .map(|j| (self.distance(row, j), j));
         possible.min_by(|a, b| a.0.total_cmp(&b.0)).map_or(0, |(_, j)| j)
     }
+}
+
+fn largest_norm(halves: &[f64]) -> f64 {
+    2.0 * halves.iter().copied().fold(0.0, f64::max)
 }
 
 /// How far h as computed can be from half of ‖x − c‖²·scale² as computed directly, less ½‖a‖².

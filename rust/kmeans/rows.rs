@@ -4,8 +4,10 @@
 
 use super::agreed;
 use super::matrix::Matrix;
+use super::short::{SHORT, Tiles};
 use crate::error::{Error, Result};
 use crate::float::Float;
+use crate::lanes::WIDTH;
 use crate::par::Context;
 use crate::simd::{LANES, dispatch};
 
@@ -40,10 +42,14 @@ pub(super) struct Rows<'a, T> {
     pub(super) mean: Vec<f64>,
     /// A power of two: (x − μ)·scale lies in [−1, 1]. Squared distances are in its square.
     pub(super) scale: f64,
-    /// (x − μ)·scale, rounded.
+    /// (x − μ)·scale, rounded; no rows where they are short.
     pub(super) centred: Matrix<T>,
+    /// (x − μ)·scale of short rows, in doubles; none where they are long.
+    pub(super) tiles: Tiles,
     /// ‖(x − μ)·scale‖² of each row.
     pub(super) norms: Vec<f64>,
+    /// The largest of them.
+    pub(super) largest_norm: f64,
 }
 
 impl<'a, T: Float> Rows<'a, T> {
@@ -62,8 +68,10 @@ impl<'a, T: Float> Rows<'a, T> {
             columns,
             mean: vec![0.0; columns],
             scale: 1.0,
-            centred: Matrix::zeros(len, columns),
+            centred: Matrix::zeros(if columns > SHORT { len } else { 0 }, columns),
+            tiles: Tiles::zeros(if columns > SHORT { 0 } else { len }, columns),
             norms: vec![0.0; len],
+            largest_norm: 0.0,
         };
         let (low, high) = rows.extremes(context)?;
         let range = low.iter().zip(&high).map(|(low, high)| high - low).fold(0.0, f64::max);
@@ -79,7 +87,8 @@ impl<'a, T: Float> Rows<'a, T> {
             rows.scale = 2f64.powi(-(range.log2().ceil() as i32));
         }
         rows.mean = rows.middle(context, &low, &high)?;
-        rows.centre(context)?;
+        rows.norms = if rows.are_short() { rows.lay_side_by_side(context)? } else { rows.centre(context)? };
+        rows.largest_norm = rows.norms.iter().copied().fold(0.0, f64::max);
         Ok(rows)
     }
 
@@ -92,14 +101,13 @@ impl<'a, T: Float> Rows<'a, T> {
             let finite = dispatch(
                 #[inline(always)]
                 || {
-                    let mut finite = true;
-                    for row in chunk.chunks_exact(columns) {
-                        for ((&x, low), high) in row.iter().zip(&mut low).zip(&mut high) {
-                            *low = if x < *low { x } else { *low };
-                            *high = if x > *high { x } else { *high };
-                            finite &= x.to_f64().is_finite();
-                        }
-                    }
+                    // Several short rows make a long one.
+                    let wide = if columns > SHORT { columns } else { columns * LANES };
+                    let (whole, rest) = chunk.split_at(chunk.len() / wide * wide);
+                    let (mut lows, mut highs) = (low.repeat(wide / columns), high.repeat(wide / columns));
+                    let finite = extend(whole, &mut lows, &mut highs) & extend(rest, &mut low, &mut high);
+                    extend(&lows, &mut low, &mut high);
+                    extend(&highs, &mut low, &mut high);
                     finite
                 },
             );
@@ -152,7 +160,44 @@ impl<'a, T: Float> Rows<'a, T> {
         Ok(mean.zip(low.iter().zip(high)).map(|(mean, (low, high))| mean.clamp(*low, *high)).collect())
     }
 
-    fn centre(&mut self, context: &Context<'_>) -> Result<()> {
+    /// Whether the rows lie in `tiles`.
+    pub(super) fn are_short(&self) -> bool {
+        self.columns <= SHORT
+    }
+
+    /// Fills `tiles`; the norms.
+    fn lay_side_by_side(&mut self, context: &Context<'_>) -> Result<Vec<f64>> {
+        let (x, columns, mean, scale) = (self.x, self.columns, &self.mean, self.scale);
+        let chunk = self.chunk().div_ceil(WIDTH) * columns;
+        let norms = context.map_chunks_mut(&mut self.tiles.values, chunk, |first, out| {
+            let rows = x[first * WIDTH..].chunks(WIDTH * columns);
+            let mut norms = Vec::with_capacity(out.len() / columns);
+            dispatch(
+                #[inline(always)]
+                || {
+                    for (rows, tile) in rows.zip(out.chunks_exact_mut(columns)) {
+                        let mut norm = [0.0; WIDTH];
+                        for (c, (column, mean)) in tile.iter_mut().zip(mean).enumerate() {
+                            for (value, x) in column.iter_mut().zip(rows.iter().skip(c).step_by(columns)) {
+                                *value = (x.to_f64() - mean) * scale;
+                            }
+                            for (norm, value) in norm.iter_mut().zip(column) {
+                                *norm += *value * *value;
+                            }
+                        }
+                        norms.push(norm);
+                    }
+                },
+            );
+            norms
+        })?;
+        let mut norms = norms.concat().into_flattened();
+        norms.truncate(self.len);
+        Ok(norms)
+    }
+
+    /// Fills `centred`; the norms.
+    fn centre(&mut self, context: &Context<'_>) -> Result<Vec<f64>> {
         let (x, columns, mean, scale) = (self.x, self.columns, &self.mean, self.scale);
         let (chunk, stride) = (self.chunk(), self.centred.stride);
         let origin = vec![0.0; stride];
@@ -171,8 +216,7 @@ impl<'a, T: Float> Rows<'a, T> {
                 },
             )
         })?;
-        self.norms = norms.concat();
-        Ok(())
+        Ok(norms.concat())
     }
 
     /// Rows per chunk of a pass.
@@ -205,6 +249,20 @@ impl<'a, T: Float> Rows<'a, T> {
             || squared_distance(self.row(row), center, self.scale),
         )
     }
+}
+
+/// Extends the range of each column by some rows; whether all their values are finite.
+#[inline(always)]
+fn extend<T: Float>(rows: &[T], low: &mut [T], high: &mut [T]) -> bool {
+    let mut finite = true;
+    for row in rows.chunks_exact(low.len()) {
+        for ((&x, low), high) in row.iter().zip(&mut *low).zip(&mut *high) {
+            *low = if x < *low { x } else { *low };
+            *high = if x > *high { x } else { *high };
+            finite &= x.to_f64().is_finite();
+        }
+    }
+    finite
 }
 
 /// ‖(x − c)·scale‖² in `f64`, added in an order that the length alone decides.

@@ -93,7 +93,7 @@ fn look<T: Float>(panel: &Panel<'_, T>, members: &[usize], nearest: &[Nearest], 
         let rows: [usize; ROWS] = std::array::from_fn(|lane| eight[lane.min(eight.len() - 1)]);
         // A candidate of at least this value is no nearer than the row's own center; NaN says nothing.
         let far = rows.map(|row| panel.value(row, nearest[row].distance) + 2.0 * panel.error(row));
-        panel.values(rows, 0..panel.len(), |trial, values| {
+        panel.values(rows, |trial, values| {
             for (lane, &row) in eight.iter().enumerate() {
                 let own = nearest[row].distance;
                 if values[lane] >= far[lane] {

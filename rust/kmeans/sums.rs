@@ -4,7 +4,7 @@
 
 use super::bounds::Move;
 use super::exact;
-use super::rows::Rows;
+use super::rows::{Rows, squared_distance};
 use crate::error::Result;
 use crate::float::Float;
 use crate::par::Context;
@@ -43,7 +43,14 @@ impl Sums {
         let chunk = moves.len().div_ceil(PARTS).max(rows.chunk()).max(k);
         let parts = context.map_chunks(moves.len(), chunk, |range| {
             let mut part = vec![0; self.totals.len() + k];
-            moves[range].iter().for_each(|step| self.add(rows, *step, &mut part));
+            dispatch(
+                #[inline(always)]
+                || {
+                    for step in &moves[range] {
+                        self.add(rows, *step, &mut part);
+                    }
+                },
+            );
             part
         })?;
         let mut changes = vec![0; self.totals.len() + k + 1];
@@ -57,30 +64,24 @@ impl Sums {
     }
 
     /// Moves a row from the sum and count of one cluster to those of another.
+    #[inline(always)]
     fn add<T: Float>(&self, rows: &Rows<'_, T>, step: Move, sums: &mut [i64]) {
         let (x, mean, factor, columns) = (rows.row(step.row), &rows.mean, rows.scale, rows.columns);
         let steps = self.steps;
         let (sums, counts) = sums.split_at_mut(self.totals.len());
         counts[step.to] += 1;
-        dispatch(
-            #[inline(always)]
-            || {
-                let integer = |x: T, mean: f64| {
-                    let rounded = (x.to_f64() - mean) * factor * steps + ROUNDING;
-                    rounded.to_bits() as i64 - ROUNDING.to_bits() as i64
-                };
-                for ((sum, x), mean) in sums[step.to * columns..].iter_mut().zip(x).zip(mean) {
-                    *sum += integer(*x, *mean);
-                }
-                if let Some(from) = step.from {
-                    for ((sum, x), mean) in sums[from * columns..].iter_mut().zip(x).zip(mean) {
-                        *sum -= integer(*x, *mean);
-                    }
-                }
-            },
-        );
+        let integer = |x: T, mean: f64| {
+            let rounded = (x.to_f64() - mean) * factor * steps + ROUNDING;
+            rounded.to_bits() as i64 - ROUNDING.to_bits() as i64
+        };
+        for ((sum, x), mean) in sums[step.to * columns..].iter_mut().zip(x).zip(mean) {
+            *sum += integer(*x, *mean);
+        }
         if let Some(from) = step.from {
             counts[from] -= 1;
+            for ((sum, x), mean) in sums[from * columns..].iter_mut().zip(x).zip(mean) {
+                *sum -= integer(*x, *mean);
+            }
         }
     }
 
@@ -174,11 +175,17 @@ pub(super) fn distances<T: Float>(
 ) -> Result<Vec<f64>> {
     let columns = rows.columns;
     let parts = context.map_chunks(rows.len, rows.chunk(), |range| {
-        let distance = |row: usize| {
-            let label = labels[row] as usize;
-            rows.distance(row, &centers[label * columns..(label + 1) * columns])
-        };
-        range.map(distance).collect::<Vec<_>>()
+        let mut distances = vec![0.0; range.len()];
+        dispatch(
+            #[inline(always)]
+            || {
+                for (distance, row) in distances.iter_mut().zip(range) {
+                    let center = &centers[labels[row] as usize * columns..][..columns];
+                    *distance = squared_distance(rows.row(row), center, rows.scale);
+                }
+            },
+        );
+        distances
     })?;
     Ok(parts.concat())
 }
