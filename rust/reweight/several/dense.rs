@@ -5,13 +5,14 @@
 //! does not know of the curvature the steps tell (L-BFGS: Nocedal, Math. Comp. 35(151), 1980), so no
 //! k×k sum ever runs over all rows or between shards.
 
+use std::ops::Range;
+
 use super::cache::{Cache, Prices};
 use super::cholesky::Factor;
 use super::dot::Price;
 use super::newton::{Budget, EASY, Goal, gradient, newton, responses};
 use super::rows::{Rows, grid};
 use crate::error::Result;
-use crate::fixed::Steps;
 use crate::float::Float;
 use crate::par::Context;
 use crate::simd::dispatch;
@@ -211,17 +212,7 @@ fn effect<T: Float>(context: &Context<'_>, rows: &Rows<'_, T>, prices: Prices, z
         ((length * rows.longest * (1.0 + 1e-9) - prices.l1) / (2.0 * prices.l2)).max(rows.furthest_rest);
     let grid = grid(most);
     let parts = context.map_chunks(rows.n, rows.chunk(), |range| {
-        dispatch(
-            #[inline(always)]
-            || {
-                let mut steps = vec![Steps::default(); rows.k];
-                for j in range {
-                    let (weight, _) = prices.respond(rows.dot_pair(j, &price), rows.bounds(j));
-                    rows.add(&grid, &mut steps, j, weight);
-                }
-                steps
-            },
-        )
+        rows.panel(range.clone()).effect(&responses_of(rows, prices, range, &price), grid)
     })?;
     rows.joined(context, &grid, parts)
 }
@@ -236,15 +227,25 @@ pub(super) fn weights<T: Float>(
     let price = Price::new(z);
     let mut weights = vec![T::ZERO; rows.n];
     context.map_chunks_mut(&mut weights, rows.chunk(), |first, slots| {
-        dispatch(
-            #[inline(always)]
-            || {
-                for (j, slot) in (first..).zip(slots) {
-                    let (weight, _) = prices.respond(rows.dot_pair(j, &price), rows.bounds(j));
-                    *slot = T::from_f64(weight + 0.0);
-                }
-            },
-        );
+        let weights = responses_of(rows, prices, first..first + slots.len(), &price);
+        slots.iter_mut().zip(weights).for_each(|(slot, weight)| *slot = T::from_f64(weight + 0.0));
     })?;
     Ok(weights)
+}
+
+/// λ(z) of the rows of a chunk.
+fn responses_of<T: Float>(
+    rows: &Rows<'_, T>,
+    prices: Prices,
+    range: Range<usize>,
+    price: &Price,
+) -> Vec<f64> {
+    let [hi, lo] = rows.panel(range.clone()).pairs(price);
+    dispatch(
+        #[inline(always)]
+        || {
+            let pulls = hi.iter().zip(&lo).map(|(&hi, &lo)| Dd { hi, lo });
+            range.zip(pulls).map(|(j, v)| prices.respond(v, rows.bounds(j)).0).collect()
+        },
+    )
 }

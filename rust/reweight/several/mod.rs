@@ -21,8 +21,10 @@ mod certificate;
 mod cholesky;
 mod dense;
 mod dot;
+mod exact;
 mod face;
 mod newton;
+mod panel;
 mod pricing;
 mod rows;
 mod unique;
@@ -69,10 +71,7 @@ pub(super) fn solve<T: Float>(
     options: &Options<'_, T>,
 ) -> Result<(Vec<T>, Facts)> {
     let (rows, b, pulls) = Rows::new(context, psi, b, [options.lower, options.upper])?;
-    let mut steepest = [pulls.iter().fold(0.0f64, |most, v| most.max(v.abs()))];
-    context.shards().max(&mut steepest)?;
-    let [l1_max] = steepest;
-    let scale = rows.scale;
+    let (l1_max, scale) = (rows.steepest, rows.scale);
     let unscaled = |value: f64| value / scale / scale;
     let prices = Prices {
         l1: options.l1.map_or(0.05 * l1_max, |l1| l1 * scale * scale),
@@ -122,8 +121,11 @@ impl<T: Float> Solver<'_, T> {
         let z: Vec<Dd> = rest.iter().map(|&r| Dd::new(-2.0) * r).collect();
         // Compared as rounded, like l1_max itself.
         let violators: Vec<(f64, usize)> = if rows.rests_at_zero {
-            let over = pulls.iter().enumerate().filter(|(_, v)| v.abs() > prices.l1);
-            over.map(|(j, v)| (v.abs() - prices.l1, rows.first + j)).collect()
+            let parts = context.map_chunks(pulls.len(), rows.chunk(), |range| {
+                let over = range.filter(|&j| pulls[j].abs() > prices.l1);
+                over.map(|j| (pulls[j].abs() - prices.l1, rows.first + j)).collect::<Vec<_>>()
+            })?;
+            parts.into_iter().flatten().collect()
         } else {
             price(context, rows, prices, &z, &[])?.violators
         };

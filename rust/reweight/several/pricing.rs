@@ -4,6 +4,7 @@
 
 use super::cache::Prices;
 use super::dot::Price;
+use super::exact::add_all;
 use super::rows::Rows;
 use crate::error::Result;
 use crate::fixed::Exact;
@@ -26,8 +27,8 @@ pub(super) struct Priced {
 #[derive(Default)]
 struct Part {
     violators: Vec<(f64, usize)>,
-    exact: Exact,
-    bounded: Exact,
+    exact: Vec<f64>,
+    bounded: Vec<f64>,
     excess: f64,
 }
 
@@ -42,30 +43,27 @@ pub(super) fn price<T: Float>(
     let price = Price::new(z);
     let least = prices.l1 - rows.rounding(&price);
     let parts = context.map_chunks(rows.n, rows.chunk(), |range| {
+        let dots = rows.dots(range.clone(), &price.hi);
         dispatch(
             #[inline(always)]
             || {
                 let mut part = Part::default();
-                for j in range {
-                    if rows.dot(j, &price).abs() >= least {
-                        part.look(rows, prices, &price, j, known);
-                    }
+                for (j, _) in range.zip(dots).filter(|(_, v)| v.abs() >= least) {
+                    part.look(rows, prices, &price, j, known);
                 }
                 part
             },
         )
     })?;
     let mut all = Part::default();
+    let mut sums: [Exact; 2] = Default::default();
     for part in parts {
-        if !part.violators.is_empty() {
-            all.violators.extend(part.violators);
-            all.exact.join(&part.exact);
-            all.bounded.join(&part.bounded);
-            all.excess = all.excess.max(part.excess);
-        }
+        all.violators.extend(part.violators);
+        add_all(&mut sums[0], &part.exact);
+        add_all(&mut sums[1], &part.bounded);
+        all.excess = all.excess.max(part.excess);
     }
     let shards = context.shards();
-    let mut sums = [all.exact, all.bounded];
     Exact::over_shards(shards, &mut sums)?;
     let mut excess = [all.excess];
     shards.max(&mut excess)?;
@@ -77,6 +75,7 @@ pub(super) fn price<T: Float>(
 
 impl Part {
     /// The second look, at row `j`.
+    #[inline(always)]
     fn look<T: Float>(
         &mut self,
         rows: &Rows<'_, T>,
@@ -90,8 +89,8 @@ impl Part {
             return;
         }
         let term = Term::new(prices.l1, prices.l2, bounds, rest, v);
-        self.exact.add(term.exact);
-        self.bounded.add(term.bounded);
+        self.exact.push(term.exact);
+        self.bounded.push(term.bounded);
         self.excess = self.excess.max(term.excess);
         self.violators.push((v.hi.abs() - prices.l1, rows.first + j));
     }
