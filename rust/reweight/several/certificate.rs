@@ -12,11 +12,7 @@ use crate::fixed::Exact;
 use crate::float::Float;
 use crate::par::Context;
 use crate::reweight::certificate::{Certificate, Term};
-use crate::simd::dispatch;
 use crate::vecmath::Dd;
-
-/// Where at most one in so many rows adds anything, each is looked at by itself.
-const FEW: usize = 8;
 
 /// What the rows of a chunk add, to each sum its terms.
 #[derive(Default)]
@@ -44,30 +40,16 @@ fn terms<T: Float>(
 ) -> Terms {
     let first = range.start;
     let least = prices.l1 - rows.rounding(price);
-    let dots = rows.dots(range.clone(), &price.hi);
-    dispatch(
-        #[inline(always)]
-        || {
-            // A weight of zero below l1 in a box that allows it adds nothing.
-            let adds = |&j: &usize| {
-                weights[j - first] != 0.0 || dots[j - first].abs() >= least || rows.resting(j) != 0.0
-            };
-            let adding: Vec<usize> = range.clone().filter(adds).collect();
-            let pulls = (adding.len() > weights.len() / FEW).then(|| rows.panel(range).pairs(price));
-            let mut terms = Terms::default();
-            for j in adding {
-                let v = match &pulls {
-                    Some([hi, lo]) => Dd { hi: hi[j - first], lo: lo[j - first] },
-                    None => rows.dot_pair(j, price),
-                };
-                let term = Term::new(prices.l1, prices.l2, rows.bounds(j), weights[j - first], v);
-                terms.exact.push(term.exact);
-                terms.bounded.push(term.bounded);
-                terms.excess = terms.excess.max(term.excess);
-            }
-            terms
-        },
-    )
+    // A weight of zero below l1 in a box that allows it adds nothing.
+    let adds = |j: usize, v: f64| weights[j - first] != 0.0 || v.abs() >= least || rows.resting(j) != 0.0;
+    let mut terms = Terms::default();
+    for (j, v) in rows.pulls_where(range, price, adds) {
+        let term = Term::new(prices.l1, prices.l2, rows.bounds(j), weights[j - first], v);
+        terms.exact.push(term.exact);
+        terms.bounded.push(term.bounded);
+        terms.excess = terms.excess.max(term.excess);
+    }
+    terms
 }
 
 /// Judges this shard's `weights`, together with those of the other shards, at the price z.

@@ -22,6 +22,8 @@ use crate::vecmath::Dd;
 const LEAST: f64 = 1e-17;
 /// l2 falls by this factor from stage to stage where kinks make a small one hard.
 const FALL: f64 = 0.1;
+/// Rows of a sample that move, for each criterion, from which its price is worth starting at.
+const EACH: usize = 4;
 /// ‖∇φ‖ relative to ‖b‖ to which a stage that is not the last is solved.
 const LOOSE: f64 = 1e-3;
 /// Passes in a row that do not halve ‖∇φ‖ before rounding is taken to be the reason.
@@ -52,6 +54,13 @@ impl Sample {
         let mut cache = Cache::new(rows.k);
         cache.add(context, rows, &ids, share)?;
         Ok(Self { cache, share, z })
+    }
+
+    /// The dual point that solves it, where at least `EACH` rows of it for each criterion move (`free` of
+    /// them all): fewer say too little about the others.
+    pub(super) fn price(&self, free: f64) -> Option<Vec<Dd>> {
+        let moving = free * self.cache.len() as f64;
+        (moving >= (EACH * self.cache.k) as f64).then(|| self.z.clone())
     }
 
     /// Solves the sample's problem, from where it stood; returns the share of the weights that move.
@@ -241,11 +250,15 @@ fn responses_of<T: Float>(
     price: &Price,
 ) -> Vec<f64> {
     let [hi, lo] = rows.panel(range.clone()).pairs(price);
+    let mut weights = vec![0.0; hi.len()];
     dispatch(
         #[inline(always)]
         || {
-            let pulls = hi.iter().zip(&lo).map(|(&hi, &lo)| Dd { hi, lo });
-            range.zip(pulls).map(|(j, v)| prices.respond(v, rows.bounds(j)).0).collect()
+            for (i, weight) in weights.iter_mut().enumerate() {
+                let bounds = rows.bounds(range.start + i);
+                *weight = prices.respond(Dd { hi: hi[i], lo: lo[i] }, bounds).0;
+            }
         },
-    )
+    );
+    weights
 }

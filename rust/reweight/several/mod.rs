@@ -143,7 +143,7 @@ impl<T: Float> Solver<'_, T> {
             let found = working_set(context, rows, prices, &rest, begin, usize::MAX, gap, budget)?;
             return Ok(found.map_or_else(|| self.at_rest(z, l1_max), |found| self.scattered(found)));
         }
-        let mut sample = None;
+        let (mut sample, mut start) = (None, self.start.clone());
         let mut sparse = count <= rows.total / SPARSE;
         if !sparse {
             let size = SAMPLE.max(SAMPLE_EACH * rows.k);
@@ -151,13 +151,15 @@ impl<T: Float> Solver<'_, T> {
                 Sample::new(context, rows, size, self.start.clone().unwrap_or_else(|| z.clone()))?;
             let typical = rows.squares / rows.k as f64;
             let softened = Prices { l2: prices.l2.max(1e-6 * typical), ..prices };
-            sparse = drawn.solve(context, softened, self.b)? <= 1.0 / SPARSE as f64;
+            let free = drawn.solve(context, softened, self.b)?;
+            sparse = free <= 1.0 / SPARSE as f64;
+            start = start.or_else(|| drawn.price(free));
             sample = Some(drawn);
         }
         if sparse {
             let most = (rows.total / 2).max(SMALL);
-            let few = (4 * rows.k).max(32);
-            let (ids, begin, start) = if let Some(start) = &self.start {
+            let few = working::few(rows.k, rows.total);
+            let (ids, begin, start) = if let Some(start) = &start {
                 let moving = price(context, rows, prices, start, &[])?;
                 (furthest(context, moving.violators, moving.count.clamp(few, most))?, start.clone(), NEAR)
             } else {

@@ -11,7 +11,6 @@ use crate::fixed::Exact;
 use crate::float::Float;
 use crate::par::Context;
 use crate::reweight::certificate::Term;
-use crate::simd::dispatch;
 use crate::vecmath::Dd;
 
 /// What the rows outside the working set say, of all shards but for the rows themselves.
@@ -43,17 +42,12 @@ pub(super) fn price<T: Float>(
     let price = Price::new(z);
     let least = prices.l1 - rows.rounding(&price);
     let parts = context.map_chunks(rows.n, rows.chunk(), |range| {
-        let dots = rows.dots(range.clone(), &price.hi);
-        dispatch(
-            #[inline(always)]
-            || {
-                let mut part = Part::default();
-                for (j, _) in range.zip(dots).filter(|(_, v)| v.abs() >= least) {
-                    part.look(rows, prices, &price, j, known);
-                }
-                part
-            },
-        )
+        let pulls = rows.pulls_where(range, &price, |_, v| v.abs() >= least);
+        let mut part = Part::default();
+        for (j, v) in pulls {
+            part.look(rows, prices, v, j, known);
+        }
+        part
     })?;
     let mut all = Part::default();
     let mut sums: [Exact; 2] = Default::default();
@@ -74,17 +68,9 @@ pub(super) fn price<T: Float>(
 }
 
 impl Part {
-    /// The second look, at row `j`.
-    #[inline(always)]
-    fn look<T: Float>(
-        &mut self,
-        rows: &Rows<'_, T>,
-        prices: Prices,
-        price: &Price,
-        j: usize,
-        known: &[usize],
-    ) {
-        let (v, bounds, rest) = (rows.dot_pair(j, price), rows.bounds(j), rows.resting(j));
+    /// The second look, at row `j` with ψ·z = `v`.
+    fn look<T: Float>(&mut self, rows: &Rows<'_, T>, prices: Prices, v: Dd, j: usize, known: &[usize]) {
+        let (bounds, rest) = (rows.bounds(j), rows.resting(j));
         if prices.respond(v, bounds).0 == rest || known.binary_search(&(rows.first + j)).is_ok() {
             return;
         }

@@ -22,6 +22,8 @@ const BLOCK: usize = 1 << 16;
 const FEWEST: usize = 256;
 /// Up to so many criteria a row by itself costs more than eight side by side.
 const NARROW: usize = 16;
+/// Where at most one in so many rows is wanted, each is looked at by itself.
+const FEW: usize = 8;
 /// Numbers within 2^±this need no scaling for their squares to be told apart.
 const PLAIN: i32 = 200;
 
@@ -196,6 +198,39 @@ impl<'a, T: Float> Rows<'a, T> {
         )
     }
 
+    /// The rows of a chunk that `is_wanted` says of their place and ψ·z, with ψ·z as a pair.
+    pub(super) fn pulls_where(
+        &self,
+        range: Range<usize>,
+        z: &Price,
+        is_wanted: impl Fn(usize, f64) -> bool,
+    ) -> Vec<(usize, Dd)> {
+        let dots = self.dots(range.clone(), &z.hi);
+        let mut wanted = Vec::new();
+        for (j, v) in range.clone().zip(dots) {
+            if is_wanted(j, v) {
+                wanted.push((j, Dd::default()));
+            }
+        }
+        if wanted.len() > range.len() / FEW {
+            let [hi, lo] = self.panel(range.clone()).pairs(z);
+            for (j, v) in &mut wanted {
+                let place = *j - range.start;
+                *v = Dd { hi: hi[place], lo: lo[place] };
+            }
+        } else {
+            dispatch(
+                #[inline(always)]
+                || {
+                    for (j, v) in &mut wanted {
+                        *v = dot_pair(self.row(*j), self.scale, z);
+                    }
+                },
+            );
+        }
+        wanted
+    }
+
     #[inline(always)]
     pub(super) fn row(&self, j: usize) -> &[T] {
         &self.psi[j * self.k..(j + 1) * self.k]
@@ -204,11 +239,6 @@ impl<'a, T: Float> Rows<'a, T> {
     #[inline(always)]
     pub(super) fn dot(&self, j: usize, z: &Price) -> f64 {
         dot(self.row(j), self.scale, &z.hi)
-    }
-
-    #[inline(always)]
-    pub(super) fn dot_pair(&self, j: usize, z: &Price) -> Dd {
-        dot_pair(self.row(j), self.scale, z)
     }
 
     #[inline(always)]
