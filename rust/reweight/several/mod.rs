@@ -11,7 +11,7 @@
 //! The cost model: a working set of w rows costs about 20 Newton steps of w·k² flops in one thread, the
 //! dense route about 8 passes; w is at least the number of weights that move. So the working set is
 //! taken where at most an eighth of the weights can move, as told by the pulls at rest (they only fall
-//! as z does), else by the sample's solution.
+//! as z does), else by the sample's solution, at whose price it then begins.
 //!
 //! Sums over rows are integers ([`crate::fixed`]) and everything else is computed alike on every shard,
 //! so neither threads nor shards nor instruction sets change a bit.
