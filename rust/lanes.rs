@@ -164,11 +164,20 @@ impl<L: Lanes> Tally<L> {
     /// The steps counted in `vectors` vectors.
     #[inline(always)]
     pub(crate) fn steps(self, lanes: L, vectors: usize) -> Steps {
+        let all = self.by_lane(lanes, vectors).into_iter();
+        all.fold(Steps::default(), |sum, lane| Steps { high: sum.high + lane.high, low: sum.low + lane.low })
+    }
+
+    /// The same of each lane.
+    #[inline(always)]
+    pub(crate) fn by_lane(self, lanes: L, vectors: usize) -> [Steps; WIDTH] {
         let counted = |counts: L::Counts, zero: f64| {
             let none = zero.to_bits().wrapping_mul(vectors as u64);
-            lanes.unpack(counts).iter().map(|lane| i128::from(lane.wrapping_sub(none).cast_signed())).sum()
+            lanes.unpack(counts).map(|lane| i128::from(lane.wrapping_sub(none).cast_signed()))
         };
-        Steps { high: counted(self.coarse, self.grid.high), low: counted(self.fine, self.grid.low) }
+        let high = counted(self.coarse, self.grid.high);
+        let low = counted(self.fine, self.grid.low);
+        std::array::from_fn(|i| Steps { high: high[i], low: low[i] })
     }
 }
 

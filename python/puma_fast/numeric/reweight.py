@@ -261,8 +261,11 @@ def solve_weights(
     Notes
     -----
     This is Eq. 10 of PUMA [1]_. For one criterion it is a continuous quadratic knapsack and is solved
-    exactly in a few passes; for several, Newton's method runs on the k-dimensional dual. Either way
-    ``info.gap`` is computed from the weights returned, whatever the solver believes, and
+    exactly in a few passes. For several, where few weights move, the rows that might are gathered into a
+    working set, solved there by Newton's method on the k-dimensional dual (and, where `l2` is too small
+    for that, by an active-set method on the weights), and passes over all rows say which are missing.
+    Where many move, quasi-Newton steps on the dual read all rows, with the curvature of a sample. Either
+    way ``info.gap`` is computed from the weights returned, whatever the solver believes, and
     ``info.error_bound`` follows from it.
 
     References

@@ -2,7 +2,8 @@
 //! of a small problem. Every shard holds the same copy and comes to the same answer.
 
 use super::cholesky::Factor;
-use super::dot::{Price, dot, dot_pair};
+use super::dot::{Price, dot};
+use super::panel::Panel;
 use super::rows::Rows;
 use crate::error::Result;
 use crate::float::Float;
@@ -103,11 +104,8 @@ impl Cache {
 
     /// ψ_i·z of every row.
     pub(super) fn pulls(&self, z: &[Dd]) -> Vec<Dd> {
-        let price = Price::new(z);
-        dispatch(
-            #[inline(always)]
-            || (0..self.len()).map(|i| dot_pair(self.row(i), 1.0, &price)).collect(),
-        )
+        let [hi, lo] = Panel { rows: &self.rows, k: self.k, scale: 1.0 }.pairs(&Price::new(z));
+        hi.into_iter().zip(lo).map(|(hi, lo)| Dd { hi, lo }).collect()
     }
 
     /// ψ_i·d of every row.

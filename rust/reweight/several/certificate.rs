@@ -1,49 +1,55 @@
 //! The duality gap and the sums of weights on all rows of all shards, as in
 //! [`crate::reweight::certificate`], with sums that no order of the terms changes.
 
+use std::ops::Range;
+
 use super::cache::{Prices, least_terms};
 use super::dot::Price;
+use super::exact::add_all;
 use super::rows::{Rows, grid};
 use crate::error::Result;
-use crate::fixed::{Exact, Steps};
+use crate::fixed::Exact;
 use crate::float::Float;
 use crate::par::Context;
 use crate::reweight::certificate::{Certificate, Term};
-use crate::simd::dispatch;
 use crate::vecmath::Dd;
 
-/// The scalar sums of a chunk.
+/// What the rows of a chunk add, to each sum its terms.
+#[derive(Default)]
+struct Terms {
+    exact: Vec<f64>,
+    bounded: Vec<f64>,
+    excess: f64,
+}
+
+/// The sums over chunks: of |λ|, λ² and both kinds of terms.
 #[derive(Default)]
 struct Sums {
-    norm: Exact,
-    squares: Exact,
-    exact: Exact,
-    bounded: Exact,
+    sums: [Exact; 4],
     excess: f64,
     nonzero: usize,
 }
 
-impl Sums {
-    fn add(&mut self, prices: Prices, bounds: [f64; 2], weight: f64, v: Dd) {
-        let term = Term::new(prices.l1, prices.l2, bounds, weight, v);
-        self.exact.add(term.exact);
-        self.bounded.add(term.bounded);
-        self.excess = self.excess.max(term.excess);
-        if weight != 0.0 {
-            self.norm.add(weight.abs());
-            self.squares.add(weight * weight);
-            self.nonzero += 1;
-        }
+/// The terms of the rows of a chunk with their weights.
+fn terms<T: Float>(
+    rows: &Rows<'_, T>,
+    prices: Prices,
+    range: Range<usize>,
+    price: &Price,
+    weights: &[f64],
+) -> Terms {
+    let first = range.start;
+    let least = prices.l1 - rows.rounding(price);
+    // A weight of zero below l1 in a box that allows it adds nothing.
+    let adds = |j: usize, v: f64| weights[j - first] != 0.0 || v.abs() >= least || rows.resting(j) != 0.0;
+    let mut terms = Terms::default();
+    for (j, v) in rows.pulls_where(range, price, adds) {
+        let term = Term::new(prices.l1, prices.l2, rows.bounds(j), weights[j - first], v);
+        terms.exact.push(term.exact);
+        terms.bounded.push(term.bounded);
+        terms.excess = terms.excess.max(term.excess);
     }
-
-    fn join(&mut self, other: &Self) {
-        self.norm.join(&other.norm);
-        self.squares.join(&other.squares);
-        self.exact.join(&other.exact);
-        self.bounded.join(&other.bounded);
-        self.excess = self.excess.max(other.excess);
-        self.nonzero += other.nonzero;
-    }
+    terms
 }
 
 /// Judges this shard's `weights`, together with those of the other shards, at the price z.
@@ -56,46 +62,44 @@ pub(super) fn certify<T: Float>(
     weights: &[T],
 ) -> Result<Certificate> {
     let price = Price::new(z);
-    let least = prices.l1 - rows.rounding(&price);
     let most = context.map_chunks(rows.n, 1 << 16, |range| {
-        weights[range].iter().map(|w| w.to_f64().abs()).fold(0.0, f64::max)
+        weights[range].iter().map(|w| w.to_f64().abs()).fold(0.0, |most, x| if x > most { x } else { most })
     })?;
     let mut largest = [most.into_iter().fold(0.0, f64::max)];
     context.shards().max(&mut largest)?;
     let grid = grid(largest[0]);
     let parts = context.map_chunks(rows.n, rows.chunk(), |range| {
-        dispatch(
-            #[inline(always)]
-            || {
-                let (mut steps, mut sums) = (vec![Steps::default(); rows.k], Sums::default());
-                for j in range {
-                    let weight = weights[j].to_f64();
-                    // A weight of zero below l1 in a box that allows it adds nothing.
-                    if weight == 0.0 && rows.dot(j, &price).abs() < least && rows.resting(j) == 0.0 {
-                        continue;
-                    }
-                    rows.add(&grid, &mut steps, j, weight);
-                    sums.add(prices, rows.bounds(j), weight, rows.dot_pair(j, &price));
-                }
-                (steps, sums)
-            },
-        )
+        let weights: Vec<f64> = weights[range.clone()].iter().map(|w| w.to_f64()).collect();
+        let steps = rows.panel(range.clone()).effect(&weights, grid);
+        let Terms { exact, bounded, excess } = terms(rows, prices, range, &price, &weights);
+        let mut sums = Sums { excess, ..Sums::default() };
+        sums.nonzero = weights.iter().filter(|weight| **weight != 0.0).count();
+        if sums.nonzero > 0 {
+            let [sizes, squares]: [Vec<f64>; 2] =
+                [weights.iter().map(|w| w.abs()).collect(), weights.iter().map(|w| w * w).collect()];
+            add_all(&mut sums.sums[0], &sizes);
+            add_all(&mut sums.sums[1], &squares);
+        }
+        add_all(&mut sums.sums[2], &exact);
+        add_all(&mut sums.sums[3], &bounded);
+        (steps, sums)
     })?;
     let mut all = Sums::default();
     let mut steps = Vec::with_capacity(parts.len());
     for (part, sums) in parts {
         steps.push(part);
-        all.join(&sums);
+        all.sums.iter_mut().zip(&sums.sums).for_each(|(sum, more)| sum.join(more));
+        all.excess = all.excess.max(sums.excess);
+        all.nonzero += sums.nonzero;
     }
     let shards = context.shards();
     let effect = rows.joined(context, &grid, steps)?;
-    let mut sums = [all.norm, all.squares, all.exact, all.bounded];
-    Exact::over_shards(shards, &mut sums)?;
+    Exact::over_shards(shards, &mut all.sums)?;
     let mut excess = [all.excess];
     shards.max(&mut excess)?;
     let mut nonzero = [all.nonzero as i64];
     shards.sum(&mut nonzero)?;
-    let [l1_norm, squares, exact, bounded] = sums.map(|sum| sum.value().value());
+    let [l1_norm, squares, exact, bounded] = all.sums.map(|sum| sum.value().value());
     let residual: Vec<Dd> = effect.into_iter().zip(b).map(|(effect, &b)| effect - b).collect();
     let misfit: f64 = residual.iter().zip(z).map(|(&r, &z)| (r + z * Dd::new(0.5)).value().powi(2)).sum();
     let priced = if l1_norm == 0.0 { 0.0 } else { prices.l1 * l1_norm };

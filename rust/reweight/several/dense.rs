@@ -5,13 +5,14 @@
 //! does not know of the curvature the steps tell (L-BFGS: Nocedal, Math. Comp. 35(151), 1980), so no
 //! k×k sum ever runs over all rows or between shards.
 
+use std::ops::Range;
+
 use super::cache::{Cache, Prices};
 use super::cholesky::Factor;
 use super::dot::Price;
 use super::newton::{Budget, EASY, Goal, gradient, newton, responses};
 use super::rows::{Rows, grid};
 use crate::error::Result;
-use crate::fixed::Steps;
 use crate::float::Float;
 use crate::par::Context;
 use crate::simd::dispatch;
@@ -21,6 +22,8 @@ use crate::vecmath::Dd;
 const LEAST: f64 = 1e-17;
 /// l2 falls by this factor from stage to stage where kinks make a small one hard.
 const FALL: f64 = 0.1;
+/// Rows of a sample that move, for each criterion, from which its price is worth starting at.
+const EACH: usize = 4;
 /// ‖∇φ‖ relative to ‖b‖ to which a stage that is not the last is solved.
 const LOOSE: f64 = 1e-3;
 /// Passes in a row that do not halve ‖∇φ‖ before rounding is taken to be the reason.
@@ -51,6 +54,13 @@ impl Sample {
         let mut cache = Cache::new(rows.k);
         cache.add(context, rows, &ids, share)?;
         Ok(Self { cache, share, z })
+    }
+
+    /// The dual point that solves it, where at least `EACH` rows of it for each criterion move (`free` of
+    /// them all): fewer say too little about the others.
+    pub(super) fn price(&self, free: f64) -> Option<Vec<Dd>> {
+        let moving = free * self.cache.len() as f64;
+        (moving >= (EACH * self.cache.k) as f64).then(|| self.z.clone())
     }
 
     /// Solves the sample's problem, from where it stood; returns the share of the weights that move.
@@ -211,17 +221,7 @@ fn effect<T: Float>(context: &Context<'_>, rows: &Rows<'_, T>, prices: Prices, z
         ((length * rows.longest * (1.0 + 1e-9) - prices.l1) / (2.0 * prices.l2)).max(rows.furthest_rest);
     let grid = grid(most);
     let parts = context.map_chunks(rows.n, rows.chunk(), |range| {
-        dispatch(
-            #[inline(always)]
-            || {
-                let mut steps = vec![Steps::default(); rows.k];
-                for j in range {
-                    let (weight, _) = prices.respond(rows.dot_pair(j, &price), rows.bounds(j));
-                    rows.add(&grid, &mut steps, j, weight);
-                }
-                steps
-            },
-        )
+        rows.panel(range.clone()).effect(&responses_of(rows, prices, range, &price), grid)
     })?;
     rows.joined(context, &grid, parts)
 }
@@ -236,15 +236,29 @@ pub(super) fn weights<T: Float>(
     let price = Price::new(z);
     let mut weights = vec![T::ZERO; rows.n];
     context.map_chunks_mut(&mut weights, rows.chunk(), |first, slots| {
-        dispatch(
-            #[inline(always)]
-            || {
-                for (j, slot) in (first..).zip(slots) {
-                    let (weight, _) = prices.respond(rows.dot_pair(j, &price), rows.bounds(j));
-                    *slot = T::from_f64(weight + 0.0);
-                }
-            },
-        );
+        let weights = responses_of(rows, prices, first..first + slots.len(), &price);
+        slots.iter_mut().zip(weights).for_each(|(slot, weight)| *slot = T::from_f64(weight + 0.0));
     })?;
     Ok(weights)
+}
+
+/// λ(z) of the rows of a chunk.
+fn responses_of<T: Float>(
+    rows: &Rows<'_, T>,
+    prices: Prices,
+    range: Range<usize>,
+    price: &Price,
+) -> Vec<f64> {
+    let [hi, lo] = rows.panel(range.clone()).pairs(price);
+    let mut weights = vec![0.0; hi.len()];
+    dispatch(
+        #[inline(always)]
+        || {
+            for (i, weight) in weights.iter_mut().enumerate() {
+                let bounds = rows.bounds(range.start + i);
+                *weight = prices.respond(Dd { hi: hi[i], lo: lo[i] }, bounds).0;
+            }
+        },
+    );
+    weights
 }

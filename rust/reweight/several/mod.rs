@@ -11,7 +11,7 @@
 //! The cost model: a working set of w rows costs about 20 Newton steps of w·k² flops in one thread, the
 //! dense route about 8 passes; w is at least the number of weights that move. So the working set is
 //! taken where at most an eighth of the weights can move, as told by the pulls at rest (they only fall
-//! as z does), else by the sample's solution.
+//! as z does), else by the sample's solution, at whose price it then begins.
 //!
 //! Sums over rows are integers ([`crate::fixed`]) and everything else is computed alike on every shard,
 //! so neither threads nor shards nor instruction sets change a bit.
@@ -21,8 +21,10 @@ mod certificate;
 mod cholesky;
 mod dense;
 mod dot;
+mod exact;
 mod face;
 mod newton;
+mod panel;
 mod pricing;
 mod rows;
 mod unique;
@@ -69,10 +71,7 @@ pub(super) fn solve<T: Float>(
     options: &Options<'_, T>,
 ) -> Result<(Vec<T>, Facts)> {
     let (rows, b, pulls) = Rows::new(context, psi, b, [options.lower, options.upper])?;
-    let mut steepest = [pulls.iter().fold(0.0f64, |most, v| most.max(v.abs()))];
-    context.shards().max(&mut steepest)?;
-    let [l1_max] = steepest;
-    let scale = rows.scale;
+    let (l1_max, scale) = (rows.steepest, rows.scale);
     let unscaled = |value: f64| value / scale / scale;
     let prices = Prices {
         l1: options.l1.map_or(0.05 * l1_max, |l1| l1 * scale * scale),
@@ -122,8 +121,11 @@ impl<T: Float> Solver<'_, T> {
         let z: Vec<Dd> = rest.iter().map(|&r| Dd::new(-2.0) * r).collect();
         // Compared as rounded, like l1_max itself.
         let violators: Vec<(f64, usize)> = if rows.rests_at_zero {
-            let over = pulls.iter().enumerate().filter(|(_, v)| v.abs() > prices.l1);
-            over.map(|(j, v)| (v.abs() - prices.l1, rows.first + j)).collect()
+            let parts = context.map_chunks(pulls.len(), rows.chunk(), |range| {
+                let over = range.filter(|&j| pulls[j].abs() > prices.l1);
+                over.map(|j| (pulls[j].abs() - prices.l1, rows.first + j)).collect::<Vec<_>>()
+            })?;
+            parts.into_iter().flatten().collect()
         } else {
             price(context, rows, prices, &z, &[])?.violators
         };
@@ -141,7 +143,7 @@ impl<T: Float> Solver<'_, T> {
             let found = working_set(context, rows, prices, &rest, begin, usize::MAX, gap, budget)?;
             return Ok(found.map_or_else(|| self.at_rest(z, l1_max), |found| self.scattered(found)));
         }
-        let mut sample = None;
+        let (mut sample, mut start) = (None, self.start.clone());
         let mut sparse = count <= rows.total / SPARSE;
         if !sparse {
             let size = SAMPLE.max(SAMPLE_EACH * rows.k);
@@ -149,13 +151,15 @@ impl<T: Float> Solver<'_, T> {
                 Sample::new(context, rows, size, self.start.clone().unwrap_or_else(|| z.clone()))?;
             let typical = rows.squares / rows.k as f64;
             let softened = Prices { l2: prices.l2.max(1e-6 * typical), ..prices };
-            sparse = drawn.solve(context, softened, self.b)? <= 1.0 / SPARSE as f64;
+            let free = drawn.solve(context, softened, self.b)?;
+            sparse = free <= 1.0 / SPARSE as f64;
+            start = start.or_else(|| drawn.price(free));
             sample = Some(drawn);
         }
         if sparse {
             let most = (rows.total / 2).max(SMALL);
-            let few = (4 * rows.k).max(32);
-            let (ids, begin, start) = if let Some(start) = &self.start {
+            let few = working::few(rows.k, rows.total);
+            let (ids, begin, start) = if let Some(start) = &start {
                 let moving = price(context, rows, prices, start, &[])?;
                 (furthest(context, moving.violators, moving.count.clamp(few, most))?, start.clone(), NEAR)
             } else {

@@ -4,13 +4,13 @@
 
 use super::cache::Prices;
 use super::dot::Price;
+use super::exact::add_all;
 use super::rows::Rows;
 use crate::error::Result;
 use crate::fixed::Exact;
 use crate::float::Float;
 use crate::par::Context;
 use crate::reweight::certificate::Term;
-use crate::simd::dispatch;
 use crate::vecmath::Dd;
 
 /// What the rows outside the working set say, of all shards but for the rows themselves.
@@ -26,8 +26,8 @@ pub(super) struct Priced {
 #[derive(Default)]
 struct Part {
     violators: Vec<(f64, usize)>,
-    exact: Exact,
-    bounded: Exact,
+    exact: Vec<f64>,
+    bounded: Vec<f64>,
     excess: f64,
 }
 
@@ -42,30 +42,22 @@ pub(super) fn price<T: Float>(
     let price = Price::new(z);
     let least = prices.l1 - rows.rounding(&price);
     let parts = context.map_chunks(rows.n, rows.chunk(), |range| {
-        dispatch(
-            #[inline(always)]
-            || {
-                let mut part = Part::default();
-                for j in range {
-                    if rows.dot(j, &price).abs() >= least {
-                        part.look(rows, prices, &price, j, known);
-                    }
-                }
-                part
-            },
-        )
+        let pulls = rows.pulls_where(range, &price, |_, v| v.abs() >= least);
+        let mut part = Part::default();
+        for (j, v) in pulls {
+            part.look(rows, prices, v, j, known);
+        }
+        part
     })?;
     let mut all = Part::default();
+    let mut sums: [Exact; 2] = Default::default();
     for part in parts {
-        if !part.violators.is_empty() {
-            all.violators.extend(part.violators);
-            all.exact.join(&part.exact);
-            all.bounded.join(&part.bounded);
-            all.excess = all.excess.max(part.excess);
-        }
+        all.violators.extend(part.violators);
+        add_all(&mut sums[0], &part.exact);
+        add_all(&mut sums[1], &part.bounded);
+        all.excess = all.excess.max(part.excess);
     }
     let shards = context.shards();
-    let mut sums = [all.exact, all.bounded];
     Exact::over_shards(shards, &mut sums)?;
     let mut excess = [all.excess];
     shards.max(&mut excess)?;
@@ -76,22 +68,15 @@ pub(super) fn price<T: Float>(
 }
 
 impl Part {
-    /// The second look, at row `j`.
-    fn look<T: Float>(
-        &mut self,
-        rows: &Rows<'_, T>,
-        prices: Prices,
-        price: &Price,
-        j: usize,
-        known: &[usize],
-    ) {
-        let (v, bounds, rest) = (rows.dot_pair(j, price), rows.bounds(j), rows.resting(j));
+    /// The second look, at row `j` with ψ·z = `v`.
+    fn look<T: Float>(&mut self, rows: &Rows<'_, T>, prices: Prices, v: Dd, j: usize, known: &[usize]) {
+        let (bounds, rest) = (rows.bounds(j), rows.resting(j));
         if prices.respond(v, bounds).0 == rest || known.binary_search(&(rows.first + j)).is_ok() {
             return;
         }
         let term = Term::new(prices.l1, prices.l2, bounds, rest, v);
-        self.exact.add(term.exact);
-        self.bounded.add(term.bounded);
+        self.exact.push(term.exact);
+        self.bounded.push(term.bounded);
         self.excess = self.excess.max(term.excess);
         self.violators.push((v.hi.abs() - prices.l1, rows.first + j));
     }

@@ -1,10 +1,15 @@
 //! This shard's rows of Ψ, in units in which the largest |ψ| of all is between 1 and 2: (Ψ, b, l1, l2) →
 //! (cΨ, cb, c²l1, c²l2) leaves λ as it is and, with c a power of two, is exact.
 
+use std::ops::Range;
+
 use super::dot::{Price, dot, dot_pair};
+use super::exact::add_all;
+use super::panel::Panel;
 use crate::error::Result;
 use crate::fixed::{Exact, Fixed, Grid, Steps, exponent, power_of_two};
 use crate::float::Float;
+use crate::lanes::WIDTH;
 use crate::par::Context;
 use crate::reweight::Bound;
 use crate::reweight::problem::require_finite_everywhere;
@@ -12,9 +17,13 @@ use crate::simd::dispatch;
 use crate::vecmath::Dd;
 
 /// Numbers of Ψ per chunk: a chunk stays in a core's cache, its k sums are small beside it.
-const BLOCK: usize = 1 << 17;
+const BLOCK: usize = 1 << 16;
 /// Fewest rows of a chunk.
 const FEWEST: usize = 256;
+/// Up to so many criteria a row by itself costs more than eight side by side.
+const NARROW: usize = 16;
+/// Where at most one in so many rows is wanted, each is looked at by itself.
+const FEW: usize = 8;
 /// Numbers within 2^±this need no scaling for their squares to be told apart.
 const PLAIN: i32 = 200;
 
@@ -38,6 +47,8 @@ pub(super) struct Rows<'a, T> {
     /// Whether the box forces no weight away from zero, and the furthest that it does force one.
     pub(super) rests_at_zero: bool,
     pub(super) furthest_rest: f64,
+    /// Largest |2ψ_j·b| of all shards.
+    pub(super) steepest: f64,
 }
 
 /// What the first pass finds, in the units of the numbers it read.
@@ -75,6 +86,7 @@ impl<'a, T: Float> Rows<'a, T> {
             squares: 0.0,
             rests_at_zero: true,
             furthest_rest: 0.0,
+            steepest: 0.0,
         };
         let mut v = vec![0.0; n];
         let b_high: Vec<f64> = b.iter().map(|b| 2.0 * b.hi).collect();
@@ -98,43 +110,39 @@ impl<'a, T: Float> Rows<'a, T> {
         }
         rows.scale = c;
         rows.largest = extremes[0] * c;
-        for v in &mut v {
-            *v *= unit * unit;
-        }
+        let steepest = context.map_chunks_mut(&mut v, BLOCK, |_, slots| {
+            let mut most = 0.0;
+            for v in slots {
+                *v *= unit * unit;
+                most = if v.abs() > most { v.abs() } else { most };
+            }
+            most
+        })?;
+        let steepest = steepest.into_iter().fold(0.0, f64::max);
         Exact::over_shards(shards, std::slice::from_mut(&mut survey.squares))?;
         rows.squares = survey.squares.value().value() * unit * unit;
-        let mut extremes = [survey.longest * unit * unit, rows.furthest_rest(context)?];
+        let mut extremes = [survey.longest * unit * unit, rows.furthest_rest(context)?, steepest];
         shards.max(&mut extremes)?;
         rows.longest = extremes[0].sqrt();
         rows.furthest_rest = extremes[1];
         rows.rests_at_zero = extremes[1] == 0.0;
+        rows.steepest = extremes[2];
         Ok((rows, b, v))
     }
 
     fn survey(&self, context: &Context<'_>, b: &[f64], v: &mut [f64]) -> Result<Survey> {
-        let k = self.k;
         let parts = context.map_chunks_mut(v, self.chunk(), |first, slots| {
-            dispatch(
-                #[inline(always)]
-                || {
-                    let mut survey = Survey { finite: true, ..Survey::default() };
-                    for (row, slot) in self.psi[first * k..].chunks_exact(k).zip(slots) {
-                        *slot = dot(row, self.scale, b);
-                        let (square, largest) = size(row, self.scale);
-                        survey.largest = survey.largest.max(largest);
-                        // An infinity or a NaN makes the square so, too; so does a number that is large.
-                        survey.finite &= square.is_finite();
-                        survey.longest = survey.longest.max(square);
-                        survey.squares.add(square);
-                    }
-                    if !survey.finite {
-                        let end = self.n.min(first + self.chunk());
-                        let chunk = &self.psi[first * k..end * k];
-                        survey.finite = chunk.iter().all(|x| x.to_f64().is_finite());
-                    }
-                    survey
-                },
-            )
+            let panel = self.panel(first..first + slots.len());
+            slots.copy_from_slice(&self.dots(first..first + slots.len(), b));
+            let (squares, largest) = panel.sizes();
+            let longest = squares.iter().fold(0.0, |most, &x| if x > most { x } else { most });
+            let mut survey = Survey { finite: true, largest, longest, ..Survey::default() };
+            // An infinity or a NaN makes its row's square so, too; so does a number that is large.
+            if !squares.iter().fold(true, |finite, x| finite & x.is_finite()) {
+                survey.finite = panel.rows.iter().all(|x| x.to_f64().is_finite());
+            }
+            add_all(&mut survey.squares, &squares);
+            survey
         })?;
         let mut all = Survey { finite: true, ..Survey::default() };
         for part in parts {
@@ -171,7 +179,56 @@ impl<'a, T: Float> Rows<'a, T> {
 
     /// Rows of a chunk.
     pub(super) fn chunk(&self) -> usize {
-        (BLOCK / self.k).clamp(FEWEST, Grid::ROOM)
+        (BLOCK / self.k).clamp(FEWEST, Grid::ROOM) / WIDTH * WIDTH
+    }
+
+    /// The rows of a chunk, to be looked at together.
+    pub(super) fn panel(&self, range: Range<usize>) -> Panel<'_, T> {
+        Panel { rows: &self.psi[range.start * self.k..range.end * self.k], k: self.k, scale: self.scale }
+    }
+
+    /// ψ·z of the rows of a chunk, with the bits of [`Self::dot`].
+    pub(super) fn dots(&self, range: Range<usize>, z: &[f64]) -> Vec<f64> {
+        if self.k <= NARROW {
+            return self.panel(range).dots(z);
+        }
+        dispatch(
+            #[inline(always)]
+            || range.map(|j| dot(self.row(j), self.scale, z)).collect(),
+        )
+    }
+
+    /// The rows of a chunk that `is_wanted` says of their place and ψ·z, with ψ·z as a pair.
+    pub(super) fn pulls_where(
+        &self,
+        range: Range<usize>,
+        z: &Price,
+        is_wanted: impl Fn(usize, f64) -> bool,
+    ) -> Vec<(usize, Dd)> {
+        let dots = self.dots(range.clone(), &z.hi);
+        let mut wanted = Vec::new();
+        for (j, v) in range.clone().zip(dots) {
+            if is_wanted(j, v) {
+                wanted.push((j, Dd::default()));
+            }
+        }
+        if wanted.len() > range.len() / FEW {
+            let [hi, lo] = self.panel(range.clone()).pairs(z);
+            for (j, v) in &mut wanted {
+                let place = *j - range.start;
+                *v = Dd { hi: hi[place], lo: lo[place] };
+            }
+        } else {
+            dispatch(
+                #[inline(always)]
+                || {
+                    for (j, v) in &mut wanted {
+                        *v = dot_pair(self.row(*j), self.scale, z);
+                    }
+                },
+            );
+        }
+        wanted
     }
 
     #[inline(always)]
@@ -182,11 +239,6 @@ impl<'a, T: Float> Rows<'a, T> {
     #[inline(always)]
     pub(super) fn dot(&self, j: usize, z: &Price) -> f64 {
         dot(self.row(j), self.scale, &z.hi)
-    }
-
-    #[inline(always)]
-    pub(super) fn dot_pair(&self, j: usize, z: &Price) -> Dd {
-        dot_pair(self.row(j), self.scale, z)
     }
 
     #[inline(always)]
@@ -230,30 +282,10 @@ impl<'a, T: Float> Rows<'a, T> {
     ) -> Result<Vec<Dd>> {
         let grid = grid(most);
         let parts = context.map_chunks(self.n, self.chunk(), |range| {
-            dispatch(
-                #[inline(always)]
-                || {
-                    let mut sums = vec![Steps::default(); self.k];
-                    range.for_each(|j| self.add(&grid, &mut sums, j, weight(j)));
-                    sums
-                },
-            )
+            let weights: Vec<f64> = range.clone().map(&weight).collect();
+            self.panel(range).effect(&weights, grid)
         })?;
         self.joined(context, &grid, parts)
-    }
-
-    /// Adds ψ_j·weight to `sums`.
-    #[inline(always)]
-    pub(super) fn add(&self, grid: &Grid, sums: &mut [Steps], j: usize, weight: f64) {
-        if weight == 0.0 {
-            return;
-        }
-        for (sum, x) in sums.iter_mut().zip(self.row(j)) {
-            let product = Dd::two_product(x.to_f64() * self.scale, weight);
-            let steps = grid.steps(product.hi, product.lo);
-            sum.high = sum.high.wrapping_add(steps.high);
-            sum.low = sum.low.wrapping_add(steps.low);
-        }
     }
 
     /// The sums of all chunks of all shards.
@@ -275,27 +307,6 @@ impl<'a, T: Float> Rows<'a, T> {
 /// The grid of ψ_jcλ_j where no weight is larger than `most`.
 pub(super) fn grid(most: f64) -> Grid {
     Grid::below(exponent(most.max(f64::MIN_POSITIVE)) + 3)
-}
-
-/// ‖row‖² and its largest number.
-#[inline(always)]
-fn size<T: Float>(row: &[T], scale: f64) -> (f64, f64) {
-    let (mut squares, mut largest) = ([0.0f64; 8], [0.0f64; 8]);
-    let (heads, tail) = row.as_chunks::<8>();
-    for head in heads {
-        for i in 0..8 {
-            let x = head[i].to_f64() * scale;
-            squares[i] += x * x;
-            largest[i] = if x.abs() > largest[i] { x.abs() } else { largest[i] };
-        }
-    }
-    for (i, x) in tail.iter().enumerate() {
-        let x = x.to_f64() * scale;
-        squares[i] += x * x;
-        largest[i] = if x.abs() > largest[i] { x.abs() } else { largest[i] };
-    }
-    let [a, b, c, d, e, f, g, h] = squares;
-    (((a + e) + (c + g)) + ((b + f) + (d + h)), largest.into_iter().fold(0.0, f64::max))
 }
 
 /// The power of two that brings `largest` to between 1 and 2, as far as b stays finite under it.

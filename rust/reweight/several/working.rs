@@ -37,6 +37,11 @@ pub(super) struct Begin<'a> {
     pub(super) start: f64,
 }
 
+/// Rows that cost little beside a pass: some twenty Newton steps of w·k·(k + 40) flops to n·k.
+pub(super) fn few(k: usize, total: usize) -> usize {
+    (4 * k).max(32).max(total / (20 * (k + 40)))
+}
+
 /// Solves from `begin`. `None` where it outgrows `most` rows.
 #[allow(clippy::too_many_arguments)]
 pub(super) fn working_set<T: Float>(
@@ -89,7 +94,7 @@ pub(super) fn working_set<T: Float>(
                 kept.weights[i] != kept.resting(i) || pulls[i].hi.abs() >= (1.0 - SLACK) * prices.l1
             });
         }
-        let room = (2 * cache.len()).max(2 * rows.k).max(32);
+        let room = (2 * cache.len()).max(few(rows.k, rows.total));
         let joining = furthest(context, priced.violators, room)?;
         if cache.len() + joining.len() > most {
             return Ok(None);
