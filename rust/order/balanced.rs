@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 
-use super::bins::Bins;
+use super::bins::{Bins, Cells};
 use super::bits;
 use super::classes::{Label, extent};
 use super::rank::{Rank, RankOf, Score};
@@ -121,11 +121,8 @@ impl<T: Score, L: Label> Balanced<'_, T, L> {
         let Some(bins) = Bins::new(self.margins, 1 << bins_log2, |score| self.key(score)) else {
             return Ok(None);
         };
-        let none = || Tally {
-            counts: vec![0; rows << bins_log2],
-            firsts: vec![usize::MAX; rows],
-            refused: None,
-        };
+        let none =
+            || Tally { counts: vec![0; rows << bins_log2], firsts: vec![usize::MAX; rows], refused: None };
         let mut histogram = Histogram { least, bins, bins_log2, tally: none() };
         let tallies = context.accumulate(self.margins.len(), STEP, none, |tally, range| {
             dispatch(
@@ -137,7 +134,9 @@ impl<T: Score, L: Label> Balanced<'_, T, L> {
                 },
             );
         })?;
-        tallies.into_iter().for_each(|tally| histogram.tally.add(&tally));
+        for tally in &tallies {
+            histogram.tally.add(tally);
+        }
         Ok(Some(histogram))
     }
 
@@ -173,8 +172,8 @@ impl<T: Score, L: Label> Balanced<'_, T, L> {
     fn marks(&self, context: &Context<'_>, least: i64, cuts: &[Cut<T::Key>]) -> Result<Vec<Vec<u64>>> {
         let edges: Vec<[T::Key; 2]> = cuts.iter().map(|cut| cut.edges).collect();
         let chunks = context.map_chunks(self.margins.len(), CHUNK, |range| {
-            let mut words = vec![0; range.len().div_ceil(64)];
-            let mut listed = Vec::new();
+            let mut words = vec![0u64; range.len().div_ceil(64)];
+            let mut listed: Vec<(u32, T::Narrow)> = Vec::new();
             dispatch(
                 #[inline(always)]
                 || {
@@ -186,23 +185,27 @@ impl<T: Score, L: Label> Balanced<'_, T, L> {
             );
             (words, listed)
         })?;
-        let (mut marks, listed): (Vec<Vec<u64>>, Vec<Vec<(u32, T::Narrow)>>) = chunks.into_iter().unzip();
+        let (mut marks, listed): (Vec<_>, Vec<_>) = chunks.into_iter().unzip();
         let mut mark = |i: usize| marks[i / CHUNK][i % CHUNK / 64] |= 1 << (i % 64);
         let mut of_row: Vec<Vec<T::Narrow>> = vec![Vec::new(); cuts.len()];
         for &(row, rank) in listed.iter().flatten() {
             of_row[row as usize].push(rank);
         }
         for (cut, mut ranks) in cuts.iter().zip(of_row) {
-            if self.protected.len() > 0 {
+            if !self.protected.is_empty() {
                 ranks.retain(|rank| self.protected.binary_search(&rank.index()).is_err());
             }
             if cut.need < ranks.len() {
                 let (_, first, others) = ranks.select_nth_unstable(cut.need);
                 mark(first.index());
-                others.iter().for_each(|rank| mark(rank.index()));
+                for rank in others {
+                    mark(rank.index());
+                }
             }
         }
-        self.protected.iter().for_each(|&i| mark(i));
+        for &i in self.protected {
+            mark(i);
+        }
         Ok(marks)
     }
 
@@ -216,15 +219,24 @@ impl<T: Score, L: Label> Balanced<'_, T, L> {
         words: &mut [u64],
         listed: &mut Vec<(u32, T::Narrow)>,
     ) {
+        let (mut keys, mut lows, mut highs) =
+            ([T::Narrow::FIRST; TILE], [T::Narrow::FIRST; TILE], [T::Narrow::LAST; TILE]);
         let (mut stay, mut open) = ([0; TILE], [0; TILE]);
         let (scores, labels) = (&self.margins[tile.clone()], &self.labels[tile.clone()]);
         let row = |label: L| label.into().wrapping_sub(least) as usize;
-        for (((stay, open), &score), &label) in stay.iter_mut().zip(&mut open).zip(scores).zip(labels) {
-            let [low, high] = edges[row(label)];
-            let key = self.key(score);
-            *stay = u8::from(key > high);
-            *open = u8::from(key >= low) & u8::from(key <= high);
+        for (key, &score) in keys.iter_mut().zip(scores) {
+            *key = self.key(score);
         }
+        for ((low, high), &label) in lows.iter_mut().zip(&mut highs).zip(labels) {
+            [*low, *high] = edges[row(label)];
+        }
+        for i in 0..TILE {
+            stay[i] = u8::from(keys[i] > highs[i]);
+            open[i] = u8::from(keys[i] >= lows[i]) & u8::from(keys[i] <= highs[i]);
+        }
+        // Behind the end nothing is.
+        stay[scores.len()..].fill(0);
+        open[scores.len()..].fill(0);
         let (stay, open) = (stay.as_chunks().0, open.as_chunks().0);
         for (((word, stay), open), first) in words.iter_mut().zip(stay).zip(open).zip((0..).step_by(64)) {
             *word = bits::packed(stay);
@@ -238,7 +250,7 @@ impl<T: Score, L: Label> Balanced<'_, T, L> {
     }
 }
 
-impl<K: super::bins::Cells> Histogram<K> {
+impl<K: Cells> Histogram<K> {
     #[inline(always)]
     fn at(&self, row: usize, cell: u32) -> usize {
         row << self.bins_log2 | self.bins.of(cell)
