@@ -173,7 +173,8 @@ impl Tally {
     }
 
     fn classes(self) -> impl Iterator<Item = (i64, Class)> {
-        let tabled = self.table.into_iter().zip(self.least..).map(|(class, label)| (label, class));
+        let least = self.least;
+        let tabled = self.table.into_iter().enumerate().map(move |(i, class)| (least + i as i64, class));
         tabled.filter(|(_, class)| class.size > 0).chain(self.others)
     }
 }
