@@ -120,6 +120,15 @@ const fn width(least: i64, most: i64) -> u64 {
     most.abs_diff(least).saturating_add(1)
 }
 
+/// The least and the greatest label.
+pub(super) fn extent<L: Label>(labels: &[L]) -> Option<(L, L)> {
+    let &any = labels.first()?;
+    Some(dispatch(
+        #[inline(always)]
+        || labels.iter().fold((any, any), |(least, most), &label| (least.min(label), most.max(label))),
+    ))
+}
+
 /// The classes seen so far: in a table while their labels are close together.
 #[derive(Default)]
 struct Tally {
@@ -131,16 +140,7 @@ struct Tally {
 impl Tally {
     fn take<L: Label>(&mut self, labels: &[L], range: Range<usize>, first: usize) {
         let part = &labels[range.clone()];
-        let least_and_most = dispatch(
-            #[inline(always)]
-            || {
-                part.iter().fold(None, |sofar, &label| {
-                    let (least, most) = sofar.unwrap_or((label, label));
-                    Some((least.min(label), most.max(label)))
-                })
-            },
-        );
-        let Some((least, most)) = least_and_most else { return };
+        let Some((least, most)) = extent(part) else { return };
         let start = (first + range.start) as u64;
         if self.widen(least.into(), most.into()) {
             for (&label, at) in part.iter().zip(start..) {
@@ -173,8 +173,8 @@ impl Tally {
     }
 
     fn classes(self) -> impl Iterator<Item = (i64, Class)> {
-        let tabled = (self.table.into_iter().enumerate())
-            .map(move |(i, class)| (self.least.wrapping_add(i as i64), class));
+        let least = self.least;
+        let tabled = self.table.into_iter().enumerate().map(move |(i, class)| (least + i as i64, class));
         tabled.filter(|(_, class)| class.size > 0).chain(self.others)
     }
 }

@@ -9,6 +9,9 @@
 //! Everything but sorting is the search for a cut between ranks, by a sample and one scan (sampled.rs)
 //! or by histograms (narrow.rs), and a pass that writes what lies before or behind it.
 
+mod balanced;
+pub mod bins;
+mod bits;
 mod classes;
 mod edge;
 mod groups;

@@ -1,6 +1,7 @@
 //! Which samples of a data set are kept when a share of them is pruned by margin (or any score), class by
 //! class: read the labels for the classes and their quotas, find each class's cut, write what lies behind.
 
+use super::balanced::Balanced;
 use super::classes::{Classes, Label, Labels, Numbers};
 use super::edge::Window;
 use super::narrow::{Cuts, Pool, cuts};
@@ -92,6 +93,17 @@ fn labelled<'a, T: Score, L: Label>(
     rows: Rows,
     labels: &'a [L],
 ) -> Result<Selection<'a>> {
+    if plan.access == Access::Random && context.shards().is_whole() && rank::is_narrow(rows.total) {
+        let protected = &protected(plan, rows, margins.len());
+        let balanced = Balanced { margins, labels, order: plan.order, protected };
+        let quotas = |sizes: &[usize], protected: Vec<usize>| {
+            let gone = gone(context, plan, rows.total, sizes, protected.into_iter())?;
+            Ok(gone.into_iter().map(|(quota, _)| quota).collect())
+        };
+        if let Some(kept) = balanced.kept(context, quotas)? {
+            return Ok(kept);
+        }
+    }
     let mut classes = Classes::new(context, labels, rows.first)?;
     let sizes = std::mem::take(&mut classes.sizes);
     match classes.numbers(context, labels)? {
@@ -111,13 +123,7 @@ fn by_class<'a, T: Score, C: Fn(usize) -> usize + Send + Sync + 'a>(
     sizes: &[usize],
     class_of: C,
 ) -> Result<Selection<'a>> {
-    let mut protected: Vec<usize> = plan
-        .protect
-        .iter()
-        .filter_map(|&id| (id as usize).checked_sub(rows.first).filter(|&id| id < margins.len()))
-        .collect();
-    protected.sort_unstable();
-    protected.dedup();
+    let protected = protected(plan, rows, margins.len());
     let quotas = gone(context, plan, rows.total, sizes, protected.iter().map(|&i| class_of(i)))?;
     let (quotas, free): (Vec<usize>, Vec<usize>) = quotas.into_iter().unzip();
     let pool = Pool { name: "margins", scores: margins, order: plan.order, rows, out: protected, class_of };
@@ -126,6 +132,18 @@ fn by_class<'a, T: Score, C: Fn(usize) -> usize + Send + Sync + 'a>(
     } else {
         kept::<T, T::Wide, C>(context, pool, plan.access, &quotas, &free)
     }
+}
+
+/// The protected samples among the `len` of this shard, ascending.
+fn protected(plan: &Prune<'_>, rows: Rows, len: usize) -> Vec<usize> {
+    let mut protected: Vec<usize> = plan
+        .protect
+        .iter()
+        .filter_map(|&id| (id as usize).checked_sub(rows.first).filter(|&id| id < len))
+        .collect();
+    protected.sort_unstable();
+    protected.dedup();
+    protected
 }
 
 /// How many samples of each class go, and how many may, where `protected` are the classes of this

@@ -38,8 +38,12 @@ fn top_k<T: Score>(context: &Context<'_>, scores: &[T], k: usize, order: Order) 
     Ok(out)
 }
 
+/// The samples kept by either road, in memory and read from the first to the last, which must agree.
 fn prune<T: Score>(context: &Context<'_>, margins: &[T], plan: &Prune<'_>) -> Result<Vec<i64>> {
-    order::prune(context, margins, plan)?.positions(context)
+    let [one, other] = [Access::Random, Access::Sequential]
+        .map(|access| order::prune(context, margins, &Prune { access, ..*plan })?.positions(context));
+    assert_eq!(one, other);
+    one
 }
 
 /// What is pruned unless a test says otherwise.
@@ -244,14 +248,32 @@ proptest! {
 }
 
 #[test]
-fn a_large_pruning_does_not_depend_on_threads() {
-    let margins = many("few values");
-    let labels: Vec<i64> = (0..margins.len() as i64).map(|i| i * i % 7).collect();
-    let order = Order { largest: true, nan: Nan::Raise };
-    let plan =
-        Prune { labels: Some(Labels::I64(&labels)), min_per_class: 1, protect: &[5], ..plan(0.3, order) };
-    let kept = with_threads(|c| prune(c, &margins, &plan)).unwrap();
-    assert_eq!(kept.len(), margins.len() - (0.3 * margins.len() as f64).round_ties_even() as usize);
+fn a_large_pruning_depends_neither_on_threads_nor_on_the_road() {
+    for pattern in ["noise", "few values", "nearly all equal", "infinite"] {
+        let mut margins = many(pattern);
+        margins[70_000] = f64::NAN;
+        let narrow: Vec<f32> = margins.iter().map(|&margin| margin as f32).collect();
+        for classes in [1i64, 7, 3000, 100_000] {
+            // Squares leave many classes without samples, and those that have some uneven.
+            let labels: Vec<i64> = (0..margins.len() as i64).map(|i| i * i % classes - 1000).collect();
+            for (largest, nan, ratio) in [(true, Nan::Last, 0.3), (false, Nan::First, 0.995)] {
+                let plan = Prune {
+                    labels: Some(Labels::I64(&labels)),
+                    min_per_class: usize::from(largest),
+                    protect: &[5, 70_001, 5],
+                    ..plan(ratio, Order { largest, nan })
+                };
+                let kept = with_threads(|c| prune(c, &margins, &plan)).unwrap();
+                let gone = (ratio * margins.len() as f64).round_ties_even() as usize;
+                assert_eq!(kept.len(), margins.len() - gone, "{pattern}, {classes} classes");
+                let narrow = with_threads(|c| prune(c, &narrow, &plan)).unwrap();
+                assert_eq!(narrow.len(), kept.len());
+                let refusing = Prune { order: Order { largest, nan: Nan::Raise }, ..plan };
+                let error = with_threads(|c| prune(c, &margins, &refusing)).unwrap_err();
+                assert!(error.to_string().contains("NaN at index 70000"), "{error}");
+            }
+        }
+    }
 }
 
 #[test]
