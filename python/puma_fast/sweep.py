@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     Work = Callable[[NDArray[np.int64], Any], Tensor]
     """``work(places, batch) -> Tensor``; `places` (B,): where the batch's samples stand in what is read."""
 
+_NAMED = 8
+"""Positions told of a batch on which something went wrong."""
+
 
 def total(
     samples: Samples,
@@ -112,5 +115,9 @@ def results(
                     )
                     raise
                 break
+            except Exception as error:
+                where_it_was = ", ".join(map(str, read[:_NAMED])) + (", …" if len(read) > _NAMED else "")
+                error.add_note(f"Raised on the samples of {samples.name} at positions {where_it_was}")
+                raise
             yield places, result
             left = left[len(read) :]

@@ -436,7 +436,7 @@ def test_a_checkpoint_without_weights_is_said(here, tmp_path):
         ({"eta": "auto"}, "eta='auto' and max_change go together"),
         ({"scores": "nowhere.npy"}, "--scores nowhere.npy: there is no such file"),
         ({"scores": "ids.npy"}, "scores must have shape (60,), one row for each training sample, got (3,)"),
-        ({"up": "none", "lower": "-1"}, "lower=-1.0 of weights, of which up=None has none"),
+        ({"up": "none", "lower": "-1"}, "lower=-1.0: with up=None nothing is weighed"),
         ({"tol": "7"}, "tol must lie between 0 and 1"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",

@@ -294,13 +294,15 @@ def removal_report(
         The patch is so long that the patched model's losses are not finite.
     """
     stages = Stages(removal.seconds)
-    with stages("measurement"):
-        before, after, plain = (
-            measure(objective, parameters, criteria, samples, holdout, removal.marked)
-            for parameters in (
-                objective.parameters,
-                removal.patched(removal.direction),
-                removal.patched(removal.plain),
-            )
-        )
+    states = (
+        objective.parameters,
+        removal.patched(removal.direction),
+        removal.patched(removal.plain),
+    )
+    measured = []
+    with stages("measurement"), samples.bar("measurement", unit="model", total=len(states)) as bar:
+        for parameters in states:
+            measured.append(measure(objective, parameters, criteria, samples, holdout, removal.marked))
+            bar.update()
+    before, after, plain = measured
     return RemovalReport(removal, criteria.name, before, after, plain, dict(stages))

@@ -175,6 +175,7 @@ def _removal(options: argparse.Namespace, ids: NDArray[Any], device: str) -> Rem
     data = named("--data", options.data)
     loss = named("--loss", options.loss, call=False) if ":" in options.loss else options.loss
     holdout = None if options.holdout is None else named("--holdout", options.holdout)
+    # The user's model, loss and data may raise anything; notes say where, and what they were given.
     try:
         puma = Puma(
             model.to(device),
@@ -191,22 +192,21 @@ def _removal(options: argparse.Namespace, ids: NDArray[Any], device: str) -> Rem
             max_iter=options.max_iter,
             n_threads=options.threads,
         )
-    # On the first samples the user's model and loss may raise anything; notes say what they were given.
+        return puma.remove(
+            ids,
+            eta=options.eta,
+            max_change=options.max_change,
+            up=options.up,
+            l1=options.l1,
+            l2=options.l2,
+            lower=options.lower,
+            upper=options.upper,
+            scores=options.scores,
+            seed=options.seed,
+        )
     except Exception as error:
         msg = ". ".join([str(error), *getattr(error, "__notes__", ())])
         raise checks.UsageError(msg) from error
-    return puma.remove(
-        ids,
-        eta=options.eta,
-        max_change=options.max_change,
-        up=options.up,
-        l1=options.l1,
-        l2=options.l2,
-        lower=options.lower,
-        upper=options.upper,
-        scores=options.scores,
-        seed=options.seed,
-    )
 
 
 def _save(removal: Removal, out: Path) -> None:

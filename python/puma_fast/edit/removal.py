@@ -315,11 +315,15 @@ def remove(
         return removal
     before = criteria.values(influence.objective, influence.objective.parameters)
 
-    def holds(eta: float) -> bool:
-        there = criteria.values(influence.objective, replace(removal, eta=eta).patched(direction))
-        return bool((np.abs(there - before) <= max_change).all())
+    with stages("length"), samples.bar("length of the patch", unit="trial") as bar:
 
-    return replace(removal, eta=longest(holds, length))
+        def holds(eta: float) -> bool:
+            there = criteria.values(influence.objective, replace(removal, eta=eta).patched(direction))
+            bar.update()
+            return bool((np.abs(there - before) <= max_change).all())
+
+        eta = longest(holds, length)
+    return replace(removal, eta=eta, seconds=dict(stages))
 
 
 def _own_scores(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -37,6 +38,12 @@ class Weighing:
 
     def check(self, count: int | None) -> None:
         """Refuse before the long work what cannot weigh `count` samples; None is no reweighting at all."""
+        for name, price in (("l1", self.l1), ("l2", self.l2)):
+            if price is None and name == "l2":
+                continue
+            if not (isinstance(price, Real) and 0 <= price < float("inf")):
+                msg = f"{name} must be a finite number, at least 0, got {price!r}; or leave it out"
+                raise ValueError(msg)
         if count is None:
             given = [
                 f"{name}={value!r}"
@@ -44,10 +51,7 @@ class Weighing:
                 if value is not None and not (name == "l1" and value == 0)
             ]
             if given:
-                msg = (
-                    f"{' and '.join(given)} of weights, of which up=None has none; "
-                    "leave them out or pass up='rest'"
-                )
+                msg = f"{' and '.join(given)}: with up=None nothing is weighed; drop this or pass up='rest'"
                 raise ValueError(msg)
         else:
             # Weights of nothing are refused for the same reasons as the real ones.

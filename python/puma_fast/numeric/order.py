@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     Nan = Literal["raise", "last", "first"]
     """What becomes of NaN: refused, or put after or before every number."""
 
+MOST_GROUPS = 2**22
+"""Groups of one call of `group_sums`, at most: 2 GB of exact sums for each thread."""
+
 
 def top_k(
     scores: ArrayLike,
@@ -309,6 +312,12 @@ def group_sums(
     """
     values = as_floats("scores", scores, ndim=1)
     count, threads = as_count("n_groups", n_groups), as_threads(n_threads)
+    if count > MOST_GROUPS:
+        msg = (
+            f"n_groups must be at most {MOST_GROUPS}, got {count}: an exact sum is half a kilobyte; number "
+            "the groups that there are, by numpy.unique(groups, return_inverse=True)"
+        )
+        raise ValueError(msg)
     return _core.group_sums(values, as_ids("groups", groups), count, shard, threads)
 
 

@@ -356,8 +356,14 @@ def solve_weights_path(
     target: ArrayLike | None = None,
     l1s: ArrayLike,
     l2: float | None = None,
+    lower: ArrayLike | None = None,
+    upper: ArrayLike | None = None,
+    max_residual: float | None = None,
+    tol: float = 1e-14,
+    max_iter: int = 1000,
     sparse: bool = False,
-    **options: Any,
+    shard: Shard | None = None,
+    n_threads: int | None = None,
 ) -> WeightsPath:
     """Solve for several prices l1, each begun at the price that the one before ended with.
 
@@ -371,9 +377,8 @@ def solve_weights_path(
         As in :func:`solve_weights`, the same for all.
     sparse : bool, default False
         Keep the weights that are not zero alone.
-    **options
-        `lower`, `upper`, `max_residual`, `tol`, `max_iter`, `shard`, `n_threads`, as in
-        :func:`solve_weights`.
+    lower, upper, max_residual, tol, max_iter, shard, n_threads
+        As in :func:`solve_weights`, the same for all.
 
     Returns
     -------
@@ -411,9 +416,15 @@ def solve_weights_path(
             l1=float(price),
             l2=infos[0].l2 if infos else l2,
             start=infos[-1] if infos else None,
+            lower=lower,
+            upper=upper,
+            max_residual=max_residual,
+            tol=tol,
+            max_iter=max_iter,
             sparse=sparse,
+            shard=shard,
+            n_threads=n_threads,
             return_info=True,
-            **options,
         )
         solved.append(weights)
         infos.append(info)

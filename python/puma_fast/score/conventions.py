@@ -26,7 +26,7 @@ def default_targets(batch: Any) -> Any:
         raise ValueError(msg)
     if isinstance(batch, (tuple, list)) and len(batch) > 1:
         return batch[-1]
-    msg = f"targets: a batch of type {type(batch).__name__} has no last item; pass targets=lambda batch: …"
+    msg = f"targets: a batch of type {type(batch).__name__} has no second item; pass targets=lambda batch: …"
     raise ValueError(msg)
 
 

@@ -190,14 +190,19 @@ class Influence:
 
     def gradients(self, criteria: Sequence[Criterion]) -> Tensor:
         """Give ∇C of every criterion, float64 (k, p)."""
-        kept = self._room(criteria)
-        unknown = [criterion for criterion in criteria if id(criterion) not in kept]
+        current = self._kept is not None and self._kept.version == self.objective.version
+        known = self._kept.about if self._kept is not None and current else {}
+        unknown = [criterion for criterion in criteria if id(criterion) not in known]
+        fresh = {}
+        # Before the damping is chosen: a criterion that cannot be differentiated is refused early.
         if unknown:
             with self.stages("criterion gradient"):
                 for criterion in unknown:
-                    kept[id(criterion)] = _About(criterion, criterion.gradient(self.objective))
+                    fresh[id(criterion)] = _About(criterion, criterion.gradient(self.objective))
         else:
             self.stages.kept("criterion gradient")
+        kept = self._room(criteria)
+        kept.update(fresh)
         return torch.stack([kept[id(criterion)].gradient for criterion in criteria])
 
     def solves(self, criteria: Sequence[Criterion]) -> list[Solve]:

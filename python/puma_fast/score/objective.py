@@ -97,7 +97,7 @@ class Objective:
         self._computes_in_float32 = any(value.dtype in HALVES for value in self.model.parameters())
         self._forward = forward or self._default_forward
         self._targets = targets or default_targets
-        self._takes_pairs = forward is None and targets is None
+        self._takes_pairs = forward is None
         self._whole = objective
         self.forward = Forward()
         self._moved: tuple[object, dict[str, Tensor]] | None = None
@@ -293,6 +293,10 @@ class Objective:
         What the model or the loss raises passes through, with a note of what they were given.
         """
         load_rules()
+        for name, value in self.parameters.items():
+            if not bool(torch.isfinite(value).all()):
+                msg = f"model: its parameter {name!r} holds a NaN or an infinity; load finite weights"
+                raise ValueError(msg)
         count = min(2, samples.n)
         with self.explained(samples) as batch:
             if self._whole is None and self._takes_pairs:

@@ -62,9 +62,10 @@ pub(super) fn certify<T: Float>(
     weights: &[T],
 ) -> Result<Certificate> {
     let price = Price::new(z);
-    let most = context.map_chunks(rows.n, 1 << 16, |range| {
-        weights[range].iter().map(|w| w.to_f64().abs()).fold(0.0, |most, x| if x > most { x } else { most })
-    })?;
+    // Not the largest weight times the largest row: where rows differ by more orders of magnitude than
+    // a grid spans, a small row with a large weight would be lost.
+    let most = context
+        .map_chunks(rows.n, rows.chunk(), |range| rows.largest_effect(range.clone(), &weights[range]))?;
     let mut largest = [most.into_iter().fold(0.0, f64::max)];
     context.shards().max(&mut largest)?;
     let grid = grid(largest[0]);

@@ -288,6 +288,17 @@ impl<'a, T: Float> Rows<'a, T> {
         self.joined(context, &grid, parts)
     }
 
+    /// The largest |cψ_jcλ_j| of a range of rows and their weights.
+    pub(super) fn largest_effect(&self, range: Range<usize>, weights: &[T]) -> f64 {
+        let rows = self.psi[range.start * self.k..range.end * self.k].chunks_exact(self.k);
+        let moved = rows.zip(weights).filter(|(_, weight)| **weight != T::ZERO);
+        let effects = moved.map(|(row, weight)| {
+            let longest = row.iter().map(|x| x.to_f64().abs()).fold(0.0, f64::max);
+            longest * self.scale * weight.to_f64().abs()
+        });
+        effects.fold(0.0, f64::max)
+    }
+
     /// The sums of all chunks of all shards.
     pub(super) fn joined(
         &self,

@@ -91,6 +91,7 @@ def test_integers_lists_and_half_precision_are_numbers():
         (lambda: pf.group_sums([1.0, np.inf], [0, 0], n_groups=1), ValueError, ["scores[1]", "inf"]),
         (lambda: pf.group_sums([1.0], [3], n_groups=3), ValueError, ["groups", "n_groups = 3", "got 3"]),
         (lambda: pf.group_sums([1.0], [0, 0], n_groups=1), ValueError, ["groups", "2 groups for 1"]),
+        (lambda: pf.group_sums([1.0], [0], n_groups=10**15), ValueError, ["n_groups", "at most", "unique"]),
         (lambda: apportion([1, 2], 4), ValueError, ["total", "at most", "4 of 3"]),
         (lambda: prune([1.0], ratio="a"), TypeError, ["ratio", "from 0 to 1", "'a'"]),
         (lambda: prune([1.0], ratio=2), ValueError, ["ratio", "between 0 and 1", "2"]),

@@ -268,9 +268,9 @@ class Rows(torch.utils.data.Dataset):
 
 
 def test_a_batch_may_be_one_tensor():
-    with pytest.raises(ValueError, match=r"targets: a batch of type Tensor has no last item; pass targets="):
+    with pytest.raises(ValueError, match=r"a batch of type Tensor has no second item; pass targets="):
         pf.Puma(linear(4), Rows(), "mse_loss")
-    with pytest.raises(ValueError, match=r"targets: a batch of type list has no last item"):
+    with pytest.raises(ValueError, match=r"targets: a batch of type list has no second item"):
         pf.Puma(linear(4), TensorDataset(X), "mse_loss")
     settings = {"damping": 0.1}
     one = pf.Puma(linear(4), Rows(), "mse_loss", targets=lambda batch: batch, holdout=Rows(), **settings)

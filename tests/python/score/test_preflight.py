@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional
+from torch.utils.data import TensorDataset
 
 import puma_fast as pf
 
@@ -239,3 +240,43 @@ def test_the_target_of_a_mapping_does_not_go_in_whatever_its_key():
     puma = pf.Puma(Keyed(), data, targets=lambda batch: batch["gold"], holdout=data, damping=0.1)
     same = pf.Puma(linear(), (X, Y), holdout=(X, Y), damping=0.1)
     np.testing.assert_array_equal(puma.influence(), same.influence())
+
+
+def test_a_parameter_that_is_no_number_is_named():
+    model = nn.Linear(3, 2)
+    with torch.no_grad():
+        model.weight[1, 2] = torch.nan
+    with pytest.raises(ValueError, match=r"model: its parameter 'weight' holds a NaN"):
+        pf.Puma(model, (torch.randn(8, 3), torch.randint(0, 2, (8,))))
+
+
+def test_targets_alone_do_not_say_what_the_middle_of_a_batch_is_for():
+    data = TensorDataset(torch.randn(8, 3), torch.randn(8, 3), torch.randint(0, 2, (8,)))
+    with pytest.raises(ValueError, match="forward="):
+        pf.Puma(nn.Linear(3, 2), data, targets=lambda batch: batch[2])
+
+
+def test_a_sample_that_the_loss_cannot_take_is_placed():
+    labels = torch.randint(0, 2, (40,))
+    labels[30] = 7
+    held_out = torch.randn(8, 3), torch.randint(0, 2, (8,))
+    puma = pf.Puma(nn.Linear(3, 2), (torch.randn(40, 3), labels), holdout=held_out, batch_size=4)
+    with pytest.raises(IndexError) as raised:
+        puma.influence()
+    assert "samples of data at positions 28, 29, 30, 31" in " ".join(raised.value.__notes__)
+
+
+def test_a_criterion_without_a_gradient_is_refused_before_the_curvature_is_looked_at():
+    calls = []
+
+    class Counting(nn.Linear):
+        def forward(self, x):
+            calls.append(len(x))
+            return super().forward(x)
+
+    model = Counting(3, 2)
+    puma = pf.Puma(model, (torch.randn(40, 3), torch.randint(0, 2, (40,))))
+    calls.clear()
+    with pytest.raises(ValueError, match="does not depend on the edited parameters"):
+        puma.influence(criterion=lambda model: model.weight.argmax().float())
+    assert calls == []
