@@ -25,7 +25,7 @@ struct Terms {
 /// The sums over chunks: of |λ|, λ² and both kinds of terms.
 #[derive(Default)]
 struct Sums {
-    sums: [Exact; 4],
+    terms: [Exact; 4],
     excess: f64,
     nonzero: usize,
 }
@@ -78,29 +78,29 @@ pub(super) fn certify<T: Float>(
         if sums.nonzero > 0 {
             let [sizes, squares]: [Vec<f64>; 2] =
                 [weights.iter().map(|w| w.abs()).collect(), weights.iter().map(|w| w * w).collect()];
-            add_all(&mut sums.sums[0], &sizes);
-            add_all(&mut sums.sums[1], &squares);
+            add_all(&mut sums.terms[0], &sizes);
+            add_all(&mut sums.terms[1], &squares);
         }
-        add_all(&mut sums.sums[2], &exact);
-        add_all(&mut sums.sums[3], &bounded);
+        add_all(&mut sums.terms[2], &exact);
+        add_all(&mut sums.terms[3], &bounded);
         (steps, sums)
     })?;
     let mut all = Sums::default();
     let mut steps = Vec::with_capacity(parts.len());
     for (part, sums) in parts {
         steps.push(part);
-        all.sums.iter_mut().zip(&sums.sums).for_each(|(sum, more)| sum.join(more));
+        all.terms.iter_mut().zip(&sums.terms).for_each(|(sum, more)| sum.join(more));
         all.excess = all.excess.max(sums.excess);
         all.nonzero += sums.nonzero;
     }
     let shards = context.shards();
     let effect = rows.joined(context, &grid, steps)?;
-    Exact::over_shards(shards, &mut all.sums)?;
+    Exact::over_shards(shards, &mut all.terms)?;
     let mut excess = [all.excess];
     shards.max(&mut excess)?;
     let mut nonzero = [all.nonzero as i64];
     shards.sum(&mut nonzero)?;
-    let [l1_norm, squares, exact, bounded] = all.sums.map(|sum| sum.value().value());
+    let [l1_norm, squares, exact, bounded] = all.terms.map(|sum| sum.value().value());
     let residual: Vec<Dd> = effect.into_iter().zip(b).map(|(effect, &b)| effect - b).collect();
     let misfit: f64 = residual.iter().zip(z).map(|(&r, &z)| (r + z * Dd::new(0.5)).value().powi(2)).sum();
     let priced = if l1_norm == 0.0 { 0.0 } else { prices.l1 * l1_norm };

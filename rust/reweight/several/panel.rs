@@ -61,7 +61,7 @@ impl<T: Float> Panel<'_, T> {
 /// Column `c` of eight rows.
 #[inline(always)]
 fn column<L: Lanes, T: Float>(lanes: L, eight: &[T], k: usize, c: usize) -> L::Floats {
-    let last = &eight[..(WIDTH - 1) * k + c + 1];
+    let last = &eight[..=(WIDTH - 1) * k + c];
     lanes.load(&std::array::from_fn(|i| last[i * k + c].to_f64()))
 }
 
