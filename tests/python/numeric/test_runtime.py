@@ -141,6 +141,7 @@ def test_other_threads_run_during_a_call(call):
 
 
 INTERRUPTED = """
+import signal
 import sys
 import numpy as np
 import puma_fast as pf
@@ -159,6 +160,8 @@ else:
         "prune": lambda: prune(x, ratio=0.3, labels=labels, n_threads=1),
         "argsort": lambda: pf.argsort(x, n_threads=1),
     }[sys.argv[1]]
+# A shell that runs the tests in the background hands down an ignored SIGINT.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 print("ready", flush=True)
 try:
     while True:
