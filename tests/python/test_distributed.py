@@ -198,5 +198,10 @@ def test_a_lost_rank_keeps_the_finished_scores_and_the_job_goes_on(tmp_path):
     assert isinstance(error, LostRankError)
     done = np.load(tmp_path / "scores.done.npy")
     assert 0 < done.sum() < N
-    for scores in in_ranks(2, streamed, path, False):
+    # On a busy machine a rank was seen to lose the other once more; the same call goes on again.
+    for _ in range(3):
+        answers = in_ranks(2, streamed, path, False)
+        if not any(isinstance(answer, LostRankError) for answer in answers):
+            break
+    for scores in answers:
         np.testing.assert_allclose(scores, facade().influence(), rtol=1e-7)
