@@ -107,13 +107,17 @@ class Ranks:
         return part if self.count == 1 else self.total(torch.from_numpy(part)).numpy()
 
     def first(self, work: Callable[[], object]) -> None:
-        """Let rank 0 work while the others wait. What it raises ends the others too.
+        """Let rank 0 work once every rank has come here, while the others wait.
+
+        What rank 0 raises ends the others too.
 
         Raises
         ------
         LostRankError
             On the other ranks, where rank 0 raised something.
         """
+        # The work may take away what a slower rank is still reading.
+        self.wait()
         error: Exception | None = None
         if self.index == 0:
             try:

@@ -1,38 +1,68 @@
-"""Ranks on one machine: a process each, connected by Gloo."""
+"""Ranks on one machine: a process each, connected by Gloo.
 
-import contextlib
+Starting them (a torch import each) takes far longer than most of what they do, so they stay for the next
+test that asks for as many, until one of them is lost.
+"""
+
+import atexit
 import multiprocessing
+import shutil
 import tempfile
 import traceback
-from datetime import timedelta
 from pathlib import Path
+
+from puma_fast.distributed import LostRankError
 
 DEADLINE = 300
 """Seconds after which a rank that does not answer is a failure, not a hang."""
+
+_jobs = {}
+
+
+class Gone:
+    """The answer of a rank that ended without one."""
 
 
 def in_ranks(count, function, *arguments):
     """Give `[function(*arguments) in each of count ranks]`; an exception comes back as its object.
 
-    `function` must be importable: a test module's own.
+    A rank that ends without an answer gives `Gone`. `function` must be importable: a test module's own.
     """
-    context = multiprocessing.get_context("spawn")
-    with tempfile.TemporaryDirectory() as folder:
-        meeting = f"file://{Path(folder) / 'meeting'}"
-        pipes, processes = [], []
+    job = _jobs.pop(count, None) or _Job(count)
+    answers = job.run(function, arguments)
+    if any(isinstance(answer, Gone | LostRankError) for answer in answers):
+        job.end()
+    else:
+        _jobs[count] = job
+    return answers
+
+
+class _Job:
+    def __init__(self, count):
+        context = multiprocessing.get_context("spawn")
+        self._folder = Path(tempfile.mkdtemp())
+        meeting = f"file://{self._folder / 'meeting'}"
+        self._pipes, self._processes = [], []
         for index in range(count):
             here, there = context.Pipe()
-            process = context.Process(target=_rank, args=(there, meeting, index, count, function, arguments))
+            process = context.Process(target=_rank, args=(there, meeting, index, count), daemon=True)
             process.start()
             there.close()
-            pipes.append(here)
-            processes.append(process)
-        try:
-            return [_answer(pipe) for pipe in pipes]
-        finally:
-            for process in processes:
-                process.join(10)
-                process.kill()
+            self._pipes.append(here)
+            self._processes.append(process)
+        atexit.register(self.end)
+
+    def run(self, function, arguments):
+        for pipe in self._pipes:
+            pipe.send((function, arguments))
+        return [_answer(pipe) for pipe in self._pipes]
+
+    def end(self):
+        for process in self._processes:
+            process.kill()
+            process.join()
+        shutil.rmtree(self._folder)
+        atexit.unregister(self.end)
 
 
 def _answer(pipe):
@@ -40,22 +70,20 @@ def _answer(pipe):
     try:
         return pipe.recv()
     except EOFError:
-        return None
+        return Gone()
 
 
-def _rank(pipe, meeting, index, count, function, arguments):
+def _rank(pipe, meeting, index, count):
     import torch
     import torch.distributed as dist
 
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=meeting, rank=index, world_size=count)
-    try:
-        answer = function(*arguments)
-    except Exception as error:
-        error.add_note(traceback.format_exc())
-        answer = error
-    pipe.send(answer)
-    pipe.close()
-    # Whoever leaves first closes connections on which another may not have finished writing.
-    with contextlib.suppress(RuntimeError):
-        dist.monitored_barrier(timeout=timedelta(seconds=5))
+    while True:
+        function, arguments = pipe.recv()
+        try:
+            answer = function(*arguments)
+        except Exception as error:
+            error.add_note(traceback.format_exc())
+            answer = error
+        pipe.send(answer)
