@@ -30,7 +30,7 @@ from torch.utils.data import default_collate as torch_collate
 from puma_fast.batches import IncomparableError, equal, map_leaves, map_tensors, moved
 from puma_fast.distributed import Ranks
 from puma_fast.marks import mark
-from puma_fast.numeric.arrays import as_count
+from puma_fast.numeric.arrays import as_array, as_count
 from puma_fast.numeric.ids import positions
 from puma_fast.progress import bar
 from puma_fast.restored import unchanged_randomness
@@ -119,7 +119,7 @@ class Samples:
             data = data.dataset
         self.batch_size: int = batch_size or BATCH_SIZE
         self._data = _accepted(name, data, has_ids=ids is not None)
-        names = None if ids is None else np.asarray(ids)
+        names = None if ids is None else as_array("ids", _on_the_host(ids))
         self.is_stream = isinstance(self._data, IterableDataset)
         self._columns = _columns(self._data)
         length = names.size if self.is_stream and names is not None else None
@@ -161,11 +161,9 @@ class Samples:
         ValueError
             None, duplicate or unknown ones.
         """
-        if isinstance(ids, Tensor):
-            ids = ids.cpu().numpy()
         names = self._positions
         look_up = None if names is None else partial(_look_up, names, name, self.name)
-        return positions(ids, self.n, name=name, data=self.name, look_up=look_up)
+        return positions(_on_the_host(ids), self.n, name=name, data=self.name, look_up=look_up)
 
     def batches(
         self,
@@ -294,7 +292,10 @@ class Samples:
                 return
         if ready == len(chunks):
             return
-        msg = f"{self.name} gave fewer samples than its {self.n} ids; give one id per sample"
+        msg = (
+            f"{self.name} gave fewer samples than its {self.n} ids; give one id per sample, and let its "
+            "__iter__ begin anew each time"
+        )
         raise ValueError(msg)
 
     def _check_repeatable(self) -> None:
@@ -303,7 +304,14 @@ class Samples:
         last = probes - 1 if self.is_stream else self.n - 1
         where = np.linspace(0, last, probes).astype(np.int64)
         with unchanged_randomness():
-            once, again = self._read_here(where), self._read_here(where)
+            try:
+                once, again = self._read_here(where), self._read_here(where)
+            except Exception as error:
+                error.add_note(
+                    f"Raised on reading {probes} samples of {self.name} into one batch: each of them must be "
+                    "tensors, arrays or numbers of the same shapes, or pass a DataLoader with a collate_fn"
+                )
+                raise
             try:
                 same = equal(once, again)
             except IncomparableError as error:
@@ -314,11 +322,17 @@ class Samples:
                 )
                 raise TypeError(msg) from None
         if not same:
+            why = ", or an __iter__ that goes on where the last one stopped" if self.is_stream else ""
             msg = (
-                f"{self.name} reads differently the second time: random transforms or a shuffled order. "
+                f"{self.name} reads differently the second time: random transforms or a shuffled order{why}. "
                 "Pass the data without augmentation, so that a score belongs to a sample"
             )
             raise ValueError(msg)
+
+
+def _on_the_host(ids: Any) -> Any:
+    """Fetch ids that are a tensor from a device that holds values; they are few."""
+    return ids.cpu() if isinstance(ids, Tensor) and not ids.is_meta else ids
 
 
 def _positions(ids: NDArray[Any], n: int) -> dict[Any, int]:

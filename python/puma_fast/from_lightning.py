@@ -47,6 +47,13 @@ def lightning_arguments(module: nn.Module, datamodule: Any, **given: Any) -> dic
     ValueError
         A loss that is not the one of the training step.
     """
+    for name, given_one, kind, of_one in (
+        ("module", module, "LightningModule", ("named_parameters", "training_step")),
+        ("datamodule", datamodule, "LightningDataModule", ("prepare_data", "setup", "train_dataloader")),
+    ):
+        if not all(callable(getattr(given_one, each, None)) for each in of_one):
+            msg = f"{name} must be a lightning.{kind}, got {type(given_one).__name__}"
+            raise TypeError(msg)
     datamodule.prepare_data()
     datamodule.setup("fit")
     read: dict[str, Any] = {"model": _without_trainer(module), "data": datamodule.train_dataloader()}

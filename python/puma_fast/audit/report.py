@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from puma_fast._core import __version__
-from puma_fast.atomic import replacing
+from puma_fast.atomic import as_path, replacing
 from puma_fast.audit import page
 from puma_fast.audit.measurement import Measurement, measure
 from puma_fast.stages import Stages
@@ -200,7 +200,7 @@ class RemovalReport:
         ...     [path.name for path in puma.remove([3]).report.save(folder)]
         ['report.json', 'report.html']
         """
-        folder = Path(directory)
+        folder = as_path("directory", directory)
         folder.mkdir(parents=True, exist_ok=True)
         receipt, shown = folder / "report.json", folder / "report.html"
         with replacing(receipt) as there:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
-from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from puma_fast.numeric.arrays import as_number
 from puma_fast.numeric.reweight import solve_weights
 
 if TYPE_CHECKING:
@@ -41,9 +41,7 @@ class Weighing:
         for name, price in (("l1", self.l1), ("l2", self.l2)):
             if price is None and name == "l2":
                 continue
-            if not (isinstance(price, Real) and 0 <= price < float("inf")):
-                msg = f"{name} must be a finite number, at least 0, got {price!r}; or leave it out"
-                raise ValueError(msg)
+            as_number(name, price, least=0, hint=", or left out")
         if count is None:
             given = [
                 f"{name}={value!r}"

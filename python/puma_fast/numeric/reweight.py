@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 import numpy as np
 
 from puma_fast import _core
-from puma_fast.numeric.arrays import as_array, as_floats, as_threads
+from puma_fast.numeric.arrays import as_array, as_count, as_flag, as_floats, as_number, as_threads
+from puma_fast.numeric.shard import as_shard
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -289,6 +290,7 @@ def solve_weights(
         given = "both" if target is not None else "neither"
         msg = f"pass exactly one of psi_mk (the marked samples' influences) and target (b); got {given}"
         raise ValueError(msg)
+    sparse, return_info = as_flag("sparse", sparse), as_flag("return_info", return_info)
     psi = as_floats("psi_up", psi_up, ndim=(1, 2))
     marked = None if psi_mk is None else _marked(psi_mk, psi)
     low, high = _bound("lower", lower, -np.inf, psi), _bound("upper", upper, np.inf, psi)
@@ -300,15 +302,15 @@ def solve_weights(
         None if target is None else _target(target, psi),
         low,
         high,
-        l1,
-        l2,
-        max_residual,
-        tol,
-        max_iter,
+        _optional("l1", l1),
+        _optional("l2", l2),
+        _optional("max_residual", max_residual),
+        as_number("tol", tol, infinite=True),
+        as_count("max_iter", max_iter),
         _start(start),
         sparse,
         out,
-        shard,
+        as_shard(shard),
         as_threads(n_threads),
     )
     return (weights, WeightsInfo(**facts)) if return_info else weights
@@ -429,6 +431,10 @@ def solve_weights_path(
         solved.append(weights)
         infos.append(info)
     return WeightsPath(prices, tuple(solved), tuple(infos))
+
+
+def _optional(name: str, value: Any) -> float | None:
+    return None if value is None else as_number(name, value, infinite=True, hint=", or left out")
 
 
 def _start(start: Any) -> NDArray[np.float64] | None:

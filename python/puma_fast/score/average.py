@@ -36,7 +36,7 @@ def average_scores(
     ValueError
         No checkpoint, or one that cannot be read or does not fit, told before any long work.
     """
-    if isinstance(checkpoints, (str, Mapping)) or not isinstance(checkpoints, Sequence):
+    if isinstance(checkpoints, (str, bytes, Mapping)) or not isinstance(checkpoints, Sequence):
         msg = f"checkpoints must be a list of state dicts or files, got {type(checkpoints).__name__}"
         raise TypeError(msg)
     if not checkpoints:

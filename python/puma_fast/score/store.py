@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from puma_fast.atomic import replacing
+from puma_fast.atomic import as_path, replacing
 from puma_fast.score.fingerprint import difference, fingerprint
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class ScoreStore:
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = Path(path)
+        self.path = as_path("out", path)
         if self.path.suffix != ".npy" or not self.path.parent.is_dir():
             msg = f"out={str(path)!r} must be a .npy file in a folder that exists; name such a one"
             raise ValueError(msg)

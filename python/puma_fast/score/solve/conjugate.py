@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 
+from puma_fast.numeric.arrays import as_count
 from puma_fast.score.solve.directions import Directions
 from puma_fast.score.solve.precondition import preconditioner_named
 from puma_fast.score.solve.protocol import Solve, Status, checked_limits, relative_residual
@@ -74,12 +75,9 @@ class ConjugateGradient:
         memory: int = MEMORY,
     ) -> None:
         checked_limits(tol, max_iter)
-        if memory < 0:
-            msg = f"memory must be at least 0 bytes, got {memory}"
-            raise ValueError(msg)
         self.tol = tol
         self.max_iter = max_iter
-        self.memory = memory
+        self.memory = as_count("memory", memory)
         self.preconditioner = preconditioner_named(preconditioner)
         self._known: tuple[Operator, Directions] | None = None
         self._prepared_for: Operator | None = None

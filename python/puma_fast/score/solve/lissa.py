@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from puma_fast.numeric.arrays import as_number
 from puma_fast.score.solve.lanczos import krylov_space
 from puma_fast.score.solve.protocol import Solve, Status, checked_limits, relative_residual
 
@@ -44,11 +45,10 @@ class Lissa:
 
     def __init__(self, tol: float, max_iter: int = 1000, *, scale: float | None = None) -> None:
         checked_limits(tol, max_iter)
-        if scale is not None and not 0 < scale < float("inf"):
-            msg = f"scale must be a finite number above 0, or None to have it estimated, got {scale!r}"
-            raise ValueError(msg)
         self.tol = tol
         self.max_iter = max_iter
+        if scale is not None:
+            scale = as_number("scale", scale, above=0, hint=", or None to have it estimated")
         self.scale = scale
         self._known: tuple[Operator, float, float] | None = None
 

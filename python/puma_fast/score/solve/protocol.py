@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from numbers import Real
 from typing import TYPE_CHECKING, Literal, Protocol
 
-from puma_fast.numeric.arrays import as_count
+from puma_fast.numeric.arrays import as_count, as_number
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -72,7 +71,5 @@ def relative_residual(residual: Tensor, rhs: Tensor) -> float:
 
 def checked_limits(tol: float, count: int, *, name: str = "max_iter") -> None:
     """Refuse a tolerance, or a count called `name`, that no solve can keep."""
-    if not (isinstance(tol, Real) and 0 < tol < 1):
-        msg = f"tol must lie between 0 and 1, got {tol!r}"
-        raise ValueError(msg)
+    as_number("tol", tol, above=0, below=1)
     as_count(name, count, least=1)
