@@ -10,7 +10,6 @@ import json
 import math
 import platform
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,6 +23,7 @@ from puma_fast.stages import Stages
 if TYPE_CHECKING:
     import os
     from collections.abc import Mapping
+    from pathlib import Path
 
     from puma_fast.data import Samples
     from puma_fast.edit.removal import Removal

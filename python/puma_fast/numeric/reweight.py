@@ -290,7 +290,13 @@ def solve_weights(
         given = "both" if target is not None else "neither"
         msg = f"pass exactly one of psi_mk (the marked samples' influences) and target (b); got {given}"
         raise ValueError(msg)
-    sparse, return_info = as_flag("sparse", sparse), as_flag("return_info", return_info)
+    sparse, return_info, shard = (
+        as_flag("sparse", sparse),
+        as_flag("return_info", return_info),
+        as_shard(shard),
+    )
+    l1, l2, max_residual = _optional("l1", l1), _optional("l2", l2), _optional("max_residual", max_residual)
+    tol, max_iter = as_number("tol", tol, infinite=True), as_count("max_iter", max_iter)
     psi = as_floats("psi_up", psi_up, ndim=(1, 2))
     marked = None if psi_mk is None else _marked(psi_mk, psi)
     low, high = _bound("lower", lower, -np.inf, psi), _bound("upper", upper, np.inf, psi)
@@ -302,15 +308,15 @@ def solve_weights(
         None if target is None else _target(target, psi),
         low,
         high,
-        _optional("l1", l1),
-        _optional("l2", l2),
-        _optional("max_residual", max_residual),
-        as_number("tol", tol, infinite=True),
-        as_count("max_iter", max_iter),
+        l1,
+        l2,
+        max_residual,
+        tol,
+        max_iter,
         _start(start),
         sparse,
         out,
-        as_shard(shard),
+        shard,
         as_threads(n_threads),
     )
     return (weights, WeightsInfo(**facts)) if return_info else weights

@@ -241,7 +241,11 @@ class AskedCriteria:
             if callable(given):
                 wrapped = Function(given, name)
             else:
-                wrapped = MeanLoss(self._read(given, name=name or "criterion"))
+                try:
+                    wrapped = MeanLoss(self._read(given, name=name or "criterion"))
+                except Exception as error:
+                    error.add_note(f"Raised on the data of the criterion {name!r}")
+                    raise
             self._known[key] = given, wrapped
         # The last ones used are the last to go.
         self._known[key] = self._known.pop(key)

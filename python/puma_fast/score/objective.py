@@ -88,6 +88,9 @@ class Objective:
         self.layout = Layout(edited)
         self.weight_decay = as_number("weight_decay", weight_decay, least=0)
         self._allow_tf32 = as_flag("allow_tf32", allow_tf32)
+        if any(value.is_meta for value in self.model.parameters()):
+            msg = "model has parameters on the device 'meta', which hold no values; load its weights first"
+            raise ValueError(msg)
         self.device = next(iter(edited.values())).device if device is None else checked_device(device)
         # Summed and solved in half precision, a small patch would be all rounding.
         self._computes_in_float32 = any(value.dtype in HALVES for value in self.model.parameters())

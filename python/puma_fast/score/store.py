@@ -38,12 +38,14 @@ class ScoreStore:
     ----------
     path : path-like
         ``….npy``; its folder exists.
+    name : str, default "out"
+        The argument's name, for messages.
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = as_path("out", path)
+    def __init__(self, path: str | os.PathLike[str], *, name: str = "out") -> None:
+        self.path = as_path(name, path)
         if self.path.suffix != ".npy" or not self.path.parent.is_dir():
-            msg = f"out={str(path)!r} must be a .npy file in a folder that exists; name such a one"
+            msg = f"{name}={str(path)!r} must be a .npy file in a folder that exists; name such a one"
             raise ValueError(msg)
         self._facts = self.path.with_suffix(".json")
         self._done = self.path.with_suffix(".done.npy")
@@ -169,7 +171,7 @@ def stored_scores(
     if not file.is_file():
         msg = f"scores={str(path)!r}: there is no such file"
         raise ValueError(msg)
-    store = ScoreStore(file)
+    store = ScoreStore(file, name="scores")
     if store.is_known:
         store.check(fingerprint(influence, criteria))
         missing = len(store.missing())
