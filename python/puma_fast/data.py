@@ -303,9 +303,13 @@ class Samples:
         # A stream is probed at its start, so that the check does not read all of it.
         last = probes - 1 if self.is_stream else self.n - 1
         where = np.linspace(0, last, probes).astype(np.int64)
-        with unchanged_randomness():
+        look = self.bar(f"two readings of {self.name}", unit="reading", total=2)
+        with unchanged_randomness(), look as shown:
             try:
-                once, again = self._read_here(where), self._read_here(where)
+                once = self._read_here(where)
+                shown.update()
+                again = self._read_here(where)
+                shown.update()
             except Exception as error:
                 error.add_note(
                     f"Raised on reading {probes} samples of {self.name} into one batch: each of them must be "

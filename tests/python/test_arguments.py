@@ -378,5 +378,5 @@ def test_a_masked_number_has_no_value():
 
 
 def test_a_model_without_values_is_refused():
-    with pytest.raises(ValueError, match="model has parameters on the device 'meta'.*load its weights"):
+    with pytest.raises(ValueError, match=r"model has parameters on the device 'meta'.*load its weights"):
         construct(model=torch.nn.Linear(3, 2, device="meta"))

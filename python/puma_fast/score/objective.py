@@ -297,12 +297,16 @@ class Objective:
                 msg = f"model: its parameter {name!r} holds a NaN or an infinity; load finite weights"
                 raise ValueError(msg)
         count = min(2, samples.n)
-        with self.explained(samples) as batch:
+        look = samples.bar(f"first look at {samples.name}", unit="evaluation", total=3)
+        with self.explained(samples) as batch, look as shown:
             if self._whole is None and self._takes_pairs:
                 refuse_more_than_pairs(samples.name, batch)
             losses, moved = self._tried(batch)
+            shown.update()
             again = self.losses(self.parameters, batch)
+            shown.update()
             self.derivatives(batch, torch.ones(self.layout.size, dtype=torch.float64, device=self.device))
+            shown.update()
         if losses.shape != (count,):
             msg = (
                 f"loss gave shape {tuple(losses.shape)} for {count} samples; it must give one number "

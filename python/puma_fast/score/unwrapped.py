@@ -31,8 +31,8 @@ def checked_device(device: torch.device | str) -> torch.device:
         reason = str(error).strip().partition("\n")[0]
     if reason is not None:
         msg = (
-            f"device={reprlib.repr(device)} cannot be used here ({reason}); leave it out to compute where the "
-            "model is, or pass 'cpu'"
+            f"device={reprlib.repr(device)} cannot be used here ({reason}); leave it out to compute where "
+            "the model is, or pass 'cpu'"
         )
         raise ValueError(msg)
     return known
