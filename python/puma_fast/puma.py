@@ -16,7 +16,7 @@ from puma_fast.edit.weighing import Weighing
 from puma_fast.from_lightning import lightning_arguments
 from puma_fast.from_trainer import trainer_arguments
 from puma_fast.numeric.arrays import as_count, as_flag, as_progress, as_threads
-from puma_fast.score.average import average_scores
+from puma_fast.score.average import average_scores, stream_average
 from puma_fast.score.criteria import AskedCriteria, Criteria, MeanLoss
 from puma_fast.score.fingerprint import model_digest
 from puma_fast.score.handed_in import as_scores
@@ -288,7 +288,8 @@ class Puma:
             A ``.npy`` file to write the scores to as they come. Beside it lie a mask of the samples that
             are done and what the scores were made of: killed at any moment, the same call goes on where it
             stood and ends with the same bits (at the same batch size); a call for another model, data or
-            criterion is refused.
+            criterion is refused. With `checkpoints` each has such a file of its own beside the mean,
+            ``scores.checkpoint-0.npy`` …, and they stay.
 
         Returns
         -------
@@ -301,7 +302,7 @@ class Puma:
         ------
         ValueError
             A criterion that does not depend on the edited parameters; a checkpoint that does not fit; a
-            file at `out` that holds something else; `out` together with `checkpoints`.
+            file at `out` that holds something else.
 
         Examples
         --------
@@ -314,14 +315,13 @@ class Puma:
         ... ).shape
         (30, 2)
         """
-        if out is not None and checkpoints is not None:
-            msg = "out and checkpoints do not go together: average without out, and numpy.save the result"
-            raise ValueError(msg)
         self._influence.stages = Stages()
         with self._objective.untouched():
             criteria = self._chosen(criterion)
             if out is not None:
-                return stream_scores(self._influence, criteria, out)
+                if checkpoints is None:
+                    return stream_scores(self._influence, criteria, out)
+                return stream_average(self._influence, criteria, checkpoints, out)
             if checkpoints is not None:
                 return criteria.shaped(average_scores(self._influence, criteria, checkpoints))
             return criteria.shaped(self._influence.scores(criteria.each))

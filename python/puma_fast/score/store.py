@@ -51,8 +51,8 @@ class ScoreStore:
         self._done = self.path.with_suffix(".done.npy")
         self._directions = self.path.with_suffix(".directions.npy")
 
-    def begin(self, facts: dict[str, Any], shape: tuple[int, ...]) -> None:
-        """Make the files, or check that those there are of the same make.
+    def claim(self, facts: dict[str, Any]) -> None:
+        """Write what the scores are made of, or check that those there are of the same make.
 
         Raises
         ------
@@ -67,6 +67,16 @@ class ScoreStore:
         else:
             with replacing(self._facts) as there:
                 there.write_text(json.dumps(facts, indent=2), encoding="utf-8")
+
+    def begin(self, facts: dict[str, Any], shape: tuple[int, ...]) -> None:
+        """Make the files, or check that those there are of the same make.
+
+        Raises
+        ------
+        ValueError
+            They are not.
+        """
+        self.claim(facts)
         # The mask is made last: where there is one, the rest is whole.
         if not self._done.exists():
             scores = np.lib.format.open_memmap(self.path, mode="w+", dtype=np.float64, shape=shape)
@@ -77,13 +87,18 @@ class ScoreStore:
 
     def check(self, facts: dict[str, Any]) -> None:
         """Refuse scores that were made of something else."""
-        other = difference(json.loads(self._facts.read_text(encoding="utf-8")), facts)
+        other = difference(self.facts(), facts)
         if other is not None:
             msg = (
                 f"{self.path} holds scores of {other}; name another file, or delete this one with "
                 f"{self._facts.name} and {self._done.name}"
             )
             raise ValueError(msg)
+
+    def facts(self) -> dict[str, Any]:
+        """Give what is written of the make of the scores."""
+        known: dict[str, Any] = json.loads(self._facts.read_text(encoding="utf-8"))
+        return known
 
     @property
     def is_known(self) -> bool:
@@ -173,6 +188,12 @@ def stored_scores(
         raise ValueError(msg)
     store = ScoreStore(file, name="scores")
     if store.is_known:
+        if "checkpoints" in store.facts():
+            msg = (
+                f"scores={str(path)!r} is a mean over checkpoints, which cannot be held against this model "
+                f"and criterion; pass numpy.load({str(path)!r}) to take it as it is"
+            )
+            raise ValueError(msg)
         store.check(fingerprint(influence, criteria))
         missing = len(store.missing())
         if missing:

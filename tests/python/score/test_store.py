@@ -54,8 +54,23 @@ puma = pf.Puma(
     convex.model(), convex.data, holdout=convex.holdout, weight_decay=convex.decay, damping=0.01, batch_size=4
 )
 print("ready", flush=True)
-puma.influence(out={out!r}, criterion={criterion})
+puma.influence(out={out!r}, criterion={criterion}, checkpoints={checkpoints})
 """
+
+
+def stop(code, when):
+    """Run `code` in a process of its own and kill it once `when` holds."""
+    child = subprocess.Popen([sys.executable, "-c", code], env=os.environ, stdout=subprocess.DEVNULL)
+    try:
+        end = time.monotonic() + 100
+        while not when():
+            assert time.monotonic() < end
+            assert child.poll() is None
+            time.sleep(0.01)
+    finally:
+        child.send_signal(signal.SIGKILL)
+        child.wait()
+
 
 CRITERIA = {
     "one": "None",
@@ -72,19 +87,11 @@ def test_a_killed_call_is_taken_up_and_ends_with_the_same_bits(convex, tmp_path,
         tests=str(Path(__file__).parents[1]),
         out=str(out),
         criterion=CRITERIA["several" if several else "one"],
+        checkpoints=None,
     )
     # One of them twice, so that what was taken up is itself taken up.
     for least in (3,) if several else (1, 6):
-        child = subprocess.Popen([sys.executable, "-c", code], env=os.environ, stdout=subprocess.DEVNULL)
-        try:
-            end = time.monotonic() + 100
-            while not (done.exists() and np.load(done).sum() >= 4 * least):
-                assert time.monotonic() < end
-                assert child.poll() is None
-                time.sleep(0.01)
-        finally:
-            child.send_signal(signal.SIGKILL)
-            child.wait()
+        stop(code, lambda least=least: done.exists() and np.load(done).sum() >= 4 * least)
     half = np.load(done)
     assert 0 < half.sum() < 64
     assert np.isfinite(np.load(out)[half]).all()
@@ -107,6 +114,41 @@ def test_a_killed_call_is_taken_up_and_ends_with_the_same_bits(convex, tmp_path,
         "scores.done.npy",
         "scores.json",
     }
+
+
+def test_a_killed_mean_is_taken_up_within_its_checkpoint_and_ends_with_the_same_bits(convex, tmp_path):
+    checkpoints = []
+    for place in range(2):
+        model = convex.model()
+        with torch.no_grad():
+            model.weight *= 1 + 0.1 * place
+        checkpoints.append(str(tmp_path / f"{place}.pt"))
+        torch.save(model.state_dict(), checkpoints[-1])
+    expected = np.array(puma_of(convex).influence(out=tmp_path / "whole.npy", checkpoints=checkpoints))
+    out = tmp_path / "scores.npy"
+    first, second = (tmp_path / f"scores.checkpoint-{place}.done.npy" for place in range(2))
+    code = SLOW.format(
+        tests=str(Path(__file__).parents[1]), out=str(out), criterion="None", checkpoints=checkpoints
+    )
+    stop(code, lambda: first.exists() and np.load(first).sum() >= 8)
+    assert not second.exists()
+    stop(code, lambda: second.exists() and np.load(second).sum() >= 8)
+    assert np.load(first).all()
+    assert not out.exists()
+
+    read = []
+    whole = Passes.derivatives
+
+    def watched(self, directions, positions=None):
+        read.append(positions)
+        yield from whole(self, directions, positions)
+
+    left = np.flatnonzero(~np.load(second))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Passes, "derivatives", watched)
+        scores = puma_of(convex).influence(out=out, checkpoints=checkpoints)
+    np.testing.assert_array_equal(np.concatenate(read), left)
+    np.testing.assert_array_equal(scores, expected)
 
 
 def test_an_error_in_the_middle_leaves_what_can_be_taken_up(convex, tmp_path, monkeypatch):
