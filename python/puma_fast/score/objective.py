@@ -7,7 +7,7 @@ goes through here: it is called functionally, in eval mode, and left exactly as 
 from __future__ import annotations
 
 import copy
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from numbers import Real
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
@@ -232,6 +232,7 @@ class Objective:
         try:
             # The user may call from under inference_mode, where nothing can be differentiated.
             with (
+                ExitStack() as stack,
                 torch.inference_mode(False),
                 full_precision,
                 unchanged_randomness(),
@@ -239,6 +240,8 @@ class Objective:
                 differentiable_kernels(self.model),
                 in_mode(self.model, train=False),
             ):
+                for samples in list(self._watched):
+                    stack.enter_context(samples.keeping())
                 yield
         finally:
             self._entered = outer
