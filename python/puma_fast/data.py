@@ -145,23 +145,9 @@ class Samples:
         return None if self._positions is None else list(self._positions)
 
     def positions(self, ids: ArrayLike, *, name: str = "ids") -> NDArray[np.int64]:
-        """Find the positions of the samples called `ids`, in the order given.
+        """Find the positions of the samples called `ids`: by position unless the data was given names.
 
-        Parameters
-        ----------
-        ids : array_like of shape (m,)
-            Names of samples (positions unless the data was given names), or a mask of n booleans.
-        name : str, default "ids"
-            The argument's name, for messages.
-
-        Returns
-        -------
-        ndarray of shape (m,), int64
-
-        Raises
-        ------
-        ValueError
-            None, duplicate or unknown ones.
+        `puma_fast.numeric.ids.positions` says what is accepted and what is refused.
         """
         names = self._positions
         look_up = None if names is None else partial(_look_up, names, name, self.name)

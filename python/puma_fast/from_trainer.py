@@ -35,22 +35,7 @@ _AGREEMENT = 1e-2
 def trainer_arguments(trainer: Any, **given: Any) -> dict[str, Any]:
     """Read model, data and loss from a trainer; what is `given` goes before what is read.
 
-    Parameters
-    ----------
-    trainer : transformers.Trainer
-        With a train dataset.
-    **given
-        Arguments of `Puma`.
-
-    Returns
-    -------
-    dict
-        Arguments of `Puma`.
-
-    Raises
-    ------
-    ValueError
-        No train dataset, or a loss that is not that of the model's head.
+    `Puma.from_trainer` says what is refused.
     """
     if not all(hasattr(trainer, name) for name in _OF_A_TRAINER):
         msg = f"trainer must be a transformers.Trainer, got {type(trainer).__name__}"

@@ -218,9 +218,11 @@ class Puma:
 
         Raises
         ------
+        TypeError
+            Something else than a trainer.
         ValueError
-            A head that is not known, or a trainer whose own loss on the first sample is another one (label
-            smoothing, a compute_loss of its own): pass `loss` or `objective`.
+            No train dataset; a head that is not known, or a trainer whose own loss on the first sample is
+            another one (label smoothing, a compute_loss of its own): pass `loss` or `objective`.
 
         Examples
         --------
@@ -248,6 +250,8 @@ class Puma:
 
         Raises
         ------
+        TypeError
+            Something else than a module and a data module.
         ValueError
             `loss` is not what the training step computes on the first samples.
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, TypeVar, overload
 
 import numpy as np
 
@@ -20,10 +20,21 @@ from puma_fast.score.estimator import read
 from puma_fast.warning import warn
 
 if TYPE_CHECKING:
+    from typing import Unpack
+
     from numpy.typing import ArrayLike, NDArray
 
     from puma_fast.score.estimator import Fitted
     from puma_fast.score.linear_objective import Floats, LinearObjective, Slope
+
+    class _Settings(TypedDict, total=False):
+        """What every overload takes."""
+
+        sample_weight: ArrayLike | None
+        newton_steps: int | None
+        tol: float
+        progress: bool | None
+
 
 Estimator = TypeVar("Estimator")
 
@@ -98,11 +109,8 @@ def unfit(
     y: ArrayLike,
     ids: ArrayLike,
     *,
-    sample_weight: ArrayLike | None = ...,
-    newton_steps: int | None = ...,
-    tol: float = ...,
-    progress: bool | None = ...,
     return_info: Literal[False] = ...,
+    **settings: Unpack[_Settings],
 ) -> Estimator: ...
 @overload
 def unfit(
@@ -111,11 +119,8 @@ def unfit(
     y: ArrayLike,
     ids: ArrayLike,
     *,
-    sample_weight: ArrayLike | None = ...,
-    newton_steps: int | None = ...,
-    tol: float = ...,
-    progress: bool | None = ...,
     return_info: Literal[True],
+    **settings: Unpack[_Settings],
 ) -> tuple[Estimator, UnfitInfo]: ...
 def unfit(
     estimator: Estimator,

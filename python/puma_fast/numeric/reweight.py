@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, overload
 
 import numpy as np
 
@@ -13,10 +13,31 @@ from puma_fast.numeric.arrays import as_array, as_count, as_flag, as_floats, as_
 from puma_fast.numeric.shard import as_shard
 
 if TYPE_CHECKING:
+    from typing import Unpack
+
     from numpy.typing import ArrayLike, NDArray
 
     from puma_fast.numeric.arrays import FloatArray
     from puma_fast.numeric.shard import Shard
+
+    _Sparse = tuple[NDArray[np.int64], FloatArray]
+    """Indices and weights."""
+
+    class _Settings(TypedDict, total=False):
+        """What every overload takes."""
+
+        target: ArrayLike | None
+        l1: float | None
+        l2: float | None
+        lower: ArrayLike | None
+        upper: ArrayLike | None
+        max_residual: float | None
+        tol: float
+        max_iter: int
+        start: WeightsInfo | ArrayLike | None
+        out: FloatArray | None
+        shard: Shard | None
+        n_threads: int | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,81 +119,37 @@ def solve_weights(
     psi_up: ArrayLike,
     psi_mk: ArrayLike | None = ...,
     *,
-    target: ArrayLike | None = ...,
-    l1: float | None = ...,
-    l2: float | None = ...,
-    lower: ArrayLike | None = ...,
-    upper: ArrayLike | None = ...,
-    max_residual: float | None = ...,
-    tol: float = ...,
-    max_iter: int = ...,
-    start: WeightsInfo | ArrayLike | None = ...,
     sparse: Literal[False] = ...,
-    out: FloatArray | None = ...,
-    shard: Shard | None = ...,
-    n_threads: int | None = ...,
     return_info: Literal[False] = ...,
+    **settings: Unpack[_Settings],
 ) -> FloatArray: ...
 @overload
 def solve_weights(
     psi_up: ArrayLike,
     psi_mk: ArrayLike | None = ...,
     *,
-    target: ArrayLike | None = ...,
-    l1: float | None = ...,
-    l2: float | None = ...,
-    lower: ArrayLike | None = ...,
-    upper: ArrayLike | None = ...,
-    max_residual: float | None = ...,
-    tol: float = ...,
-    max_iter: int = ...,
-    start: WeightsInfo | ArrayLike | None = ...,
     sparse: Literal[False] = ...,
-    out: FloatArray | None = ...,
-    shard: Shard | None = ...,
-    n_threads: int | None = ...,
     return_info: Literal[True],
+    **settings: Unpack[_Settings],
 ) -> tuple[FloatArray, WeightsInfo]: ...
 @overload
 def solve_weights(
     psi_up: ArrayLike,
     psi_mk: ArrayLike | None = ...,
     *,
-    target: ArrayLike | None = ...,
-    l1: float | None = ...,
-    l2: float | None = ...,
-    lower: ArrayLike | None = ...,
-    upper: ArrayLike | None = ...,
-    max_residual: float | None = ...,
-    tol: float = ...,
-    max_iter: int = ...,
-    start: WeightsInfo | ArrayLike | None = ...,
     sparse: Literal[True],
-    out: FloatArray | None = ...,
-    shard: Shard | None = ...,
-    n_threads: int | None = ...,
     return_info: Literal[False] = ...,
-) -> tuple[NDArray[np.int64], FloatArray]: ...
+    **settings: Unpack[_Settings],
+) -> _Sparse: ...
 @overload
 def solve_weights(
     psi_up: ArrayLike,
     psi_mk: ArrayLike | None = ...,
     *,
-    target: ArrayLike | None = ...,
-    l1: float | None = ...,
-    l2: float | None = ...,
-    lower: ArrayLike | None = ...,
-    upper: ArrayLike | None = ...,
-    max_residual: float | None = ...,
-    tol: float = ...,
-    max_iter: int = ...,
-    start: WeightsInfo | ArrayLike | None = ...,
     sparse: Literal[True],
-    out: FloatArray | None = ...,
-    shard: Shard | None = ...,
-    n_threads: int | None = ...,
     return_info: Literal[True],
-) -> tuple[tuple[NDArray[np.int64], FloatArray], WeightsInfo]: ...
+    **settings: Unpack[_Settings],
+) -> tuple[_Sparse, WeightsInfo]: ...
 def solve_weights(
     psi_up: ArrayLike,
     psi_mk: ArrayLike | None = None,

@@ -63,6 +63,37 @@ class Solver(Protocol):
         """Solve for one right-hand side (p,), or for the columns of (p, m)."""
 
 
+class Best:
+    """The best point of a refinement by its true residual; it starts from nought.
+
+    Parameters
+    ----------
+    rhs : Tensor of shape (p, m)
+        The right-hand sides.
+
+    Attributes
+    ----------
+    x : Tensor of shape (p, m)
+        The point.
+    residual : float
+        ‖rhs − A·x‖ / ‖rhs‖, the largest of the columns.
+    """
+
+    def __init__(self, rhs: Tensor) -> None:
+        self.x = rhs.new_zeros(rhs.shape)
+        self.residual = 1.0 if bool(rhs.any()) else 0.0
+
+    def take(self, x: Tensor, residual: float) -> bool:
+        """Keep a point that is better; tell whether it is so by half.
+
+        Where it is not, rounding has the last word. NaN is no better than anything.
+        """
+        halved = residual <= self.residual / 2
+        if residual < self.residual:
+            self.x, self.residual = x, residual
+        return halved
+
+
 def relative_residual(residual: Tensor, rhs: Tensor) -> float:
     """Give the largest ‖residual‖ / ‖rhs‖ of any column; 0 for a column whose two norms are nought."""
     norms, scales = residual.norm(dim=0), rhs.norm(dim=0)
