@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 import math
 import re
 from functools import partial
@@ -345,9 +346,21 @@ def test_no_argument_is_left_out_above(what, function):
 
 
 def test_numbers_are_taken_as_numpy_and_torch_hold_them():
-    settings = {"eta": np.float32(0.5), "l1": torch.tensor(0.25), "l2": np.array(0.5), "seed": np.int8(3)}
-    assert PUMA.remove(np.int64(3), up=np.int32(5), **settings).settings["seed"] == 3
-    assert pf.solve_weights(PSI, target=1.0, l1=math.inf).any() == np.False_
+    puma = construct(
+        weight_decay=np.float32(0.5),
+        damping=torch.tensor(0.25),
+        tol=np.array(1e-6),
+        max_iter=np.int16(200),
+        patience=np.int8(60),
+    )
+    found = puma.remove(
+        np.int64(3), eta="auto", max_change=np.float32(0.5), up=np.int32(5), l2=np.array(0.5), seed=np.int8(3)
+    )
+    receipt = json.loads(json.dumps(found.report.numbers()))["settings"]
+    assert (receipt["weight_decay"], receipt["tol"], receipt["max_change"]) == (0.5, 1e-6, 0.5)
+    assert receipt["seed"] == 3
+    assert found.at(torch.tensor(0.5)).eta == 0.5
+    assert not pf.solve_weights(PSI, target=1.0, l1=math.inf).any()
     assert pf.Shard(np.int64(0), np.int32(2), np.copy).index == 0
 
 

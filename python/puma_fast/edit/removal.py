@@ -245,7 +245,7 @@ def remove(
     if len(marked) == samples.n:
         msg = f"ids mark all {samples.n} samples; at least one must stay, so leave some out"
         raise ValueError(msg)
-    length = starting_eta(eta, max_change, samples.n)
+    length, max_change = starting_eta(eta, max_change, samples.n)
     up_positions = choose_up(up, samples, influence.objective, marked, seed)
     weighing.check(None if up is None else len(up_positions))
 

@@ -340,7 +340,11 @@ REFUSALS = {
     ),
     "half a step": ({"newton_steps": 0.5}, TypeError, "newton_steps must be an integer, got 0.5"),
     "a step back": ({"newton_steps": -1}, ValueError, "newton_steps must be at least 0, got -1"),
-    "no tolerance": ({"tol": 0}, ValueError, "tol must be a number between 0 and 1, a relative gradient, got 0"),
+    "no tolerance": (
+        {"tol": 0},
+        ValueError,
+        "tol must be a number between 0 and 1, a relative gradient, got 0",
+    ),
     "not fitted": ({"estimator": LogisticRegression()}, ValueError, "not fitted: call its fit"),
     "a pipeline": (
         {"estimator": make_pipeline(StandardScaler(), Exact())},

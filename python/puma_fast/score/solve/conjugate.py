@@ -74,9 +74,7 @@ class ConjugateGradient:
         preconditioner: str | Preconditioner | None = None,
         memory: int = MEMORY,
     ) -> None:
-        checked_limits(tol, max_iter)
-        self.tol = tol
-        self.max_iter = max_iter
+        self.tol, self.max_iter = checked_limits(tol, max_iter)
         self.memory = as_count("memory", memory)
         self.preconditioner = preconditioner_named(preconditioner)
         self._known: tuple[Operator, Directions] | None = None

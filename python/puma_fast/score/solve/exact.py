@@ -30,9 +30,7 @@ class Exact:
     """
 
     def __init__(self, tol: float = 1e-10, *, max_size: int = 5000) -> None:
-        checked_limits(tol, max_size, name="max_size")
-        self.tol = tol
-        self.max_size = max_size
+        self.tol, self.max_size = checked_limits(tol, max_size, name="max_size")
         self._known: tuple[Operator, Tensor | None, float] | None = None
 
     def solve(self, operator: Operator, rhs: Tensor) -> Solve:

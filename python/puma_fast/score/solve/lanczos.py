@@ -38,9 +38,7 @@ class Lanczos:
     """
 
     def __init__(self, tol: float, rank: int = 100, *, seed: int = 0) -> None:
-        checked_limits(tol, rank, name="rank")
-        self.tol = tol
-        self.rank = rank
+        self.tol, self.rank = checked_limits(tol, rank, name="rank")
         self.seed = as_count("seed", seed)
         self._known: tuple[Operator, KrylovSpace] | None = None
 

@@ -44,9 +44,7 @@ class Lissa:
     """
 
     def __init__(self, tol: float, max_iter: int = 1000, *, scale: float | None = None) -> None:
-        checked_limits(tol, max_iter)
-        self.tol = tol
-        self.max_iter = max_iter
+        self.tol, self.max_iter = checked_limits(tol, max_iter)
         if scale is not None:
             scale = as_number("scale", scale, above=0, hint=", or None to have it estimated")
         self.scale = scale

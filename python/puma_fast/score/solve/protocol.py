@@ -100,7 +100,6 @@ def relative_residual(residual: Tensor, rhs: Tensor) -> float:
     return float((norms / scales.where(scales > 0, norms.new_ones(()))).max())
 
 
-def checked_limits(tol: float, count: int, *, name: str = "max_iter") -> None:
-    """Refuse a tolerance, or a count called `name`, that no solve can keep."""
-    as_number("tol", tol, above=0, below=1)
-    as_count(name, count, least=1)
+def checked_limits(tol: float, count: int, *, name: str = "max_iter") -> tuple[float, int]:
+    """Give a tolerance, and a count called `name`, as plain numbers; refuse what no solve can keep."""
+    return as_number("tol", tol, above=0, below=1), as_count(name, count, least=1)
