@@ -45,7 +45,7 @@ def ours(X, k, init, threads, seed, *, bounds=True):
     """Cluster by the core itself, which alone can leave its bounds out."""
     centers = None if init is None else init.astype(np.float64)
     tol = 1e-4 if init is None else 0.0
-    return _core.kmeans(X, k, centers, 1, MOST_ITERATIONS, tol, seed, threads, None, bounds)[0]
+    return _core.kmeans(X, k, centers, 1, MOST_ITERATIONS, tol, seed, threads, None, None, bounds)[0]
 
 
 def scikit_learn(X, k, init, threads, seed, *, algorithm="lloyd", kind=KMeans):
