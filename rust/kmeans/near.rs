@@ -189,3 +189,50 @@ impl Kernel for Take<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn noise(i: usize) -> f64 {
+        let mixed = (i as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        ((mixed ^ mixed >> 31) >> 11) as f64 / (1u64 << 53) as f64
+    }
+
+    /// Rows one by one, in the same operations.
+    fn square(tiles: &[Column], row: usize, point: &[f64]) -> f64 {
+        let tile = &tiles[row / WIDTH * point.len()..][..point.len()];
+        tile.iter().zip(point).map(|(x, p)| (x[row % WIDTH] - p).powi(2)).sum()
+    }
+
+    #[test]
+    fn what_points_leave_and_take_is_what_rows_one_by_one_say() {
+        let steps = 2f64.powi(40);
+        for (rows, columns, count) in [(1, 1, 1), (8, 3, 2), (29, 16, 3), (500, 2, 4), (61, 7, 9)] {
+            let mut tiles: Vec<Column> = vec![[0.0; WIDTH]; rows.div_ceil(WIDTH) * columns];
+            for (i, column) in tiles.iter_mut().enumerate() {
+                *column = std::array::from_fn(|lane| noise(i * WIDTH + lane));
+            }
+            let points: Vec<f64> = (0..count * columns).map(|i| noise(i + (1 << 20))).collect();
+            let mut near = Near::all(rows);
+            take(&tiles, &mut near, &vec![0.25; columns], 3);
+            let own: Vec<f64> = (0..rows).map(|row| square(&tiles, row, &vec![0.25; columns])).collect();
+            assert_eq!(largest(&near), own.iter().copied().fold(0.0, f64::max));
+            assert_eq!(weight(&near, steps), own.iter().map(|own| integer(own * steps)).sum::<i64>());
+            let expected: Vec<i64> = points
+                .chunks_exact(columns)
+                .map(|point| {
+                    let least = |row: usize| own[row].min(square(&tiles, row, point));
+                    (0..rows).map(|row| integer(least(row) * steps)).sum()
+                })
+                .collect();
+            assert_eq!(left(&tiles, &near, &points, columns, steps), expected);
+            take(&tiles, &mut near, &points[..columns], 7);
+            assert_eq!(weight(&near, steps), expected[0]);
+            for row in 0..rows {
+                let nearer = square(&tiles, row, &points[..columns]) < own[row];
+                assert_eq!(near[row / WIDTH].centers[row % WIDTH], if nearer { 7 } else { 3 });
+            }
+        }
+    }
+}
