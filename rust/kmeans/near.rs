@@ -208,7 +208,7 @@ mod tests {
     #[test]
     fn what_points_leave_and_take_is_what_rows_one_by_one_say() {
         let steps = 2f64.powi(40);
-        for (rows, columns, count) in [(1, 1, 1), (8, 3, 2), (29, 16, 3), (500, 2, 4), (61, 7, 9)] {
+        for (rows, columns, count) in [(1usize, 1, 1), (8, 3, 2), (29, 16, 3), (500, 2, 4), (61, 7, 9)] {
             let mut tiles: Vec<Column> = vec![[0.0; WIDTH]; rows.div_ceil(WIDTH) * columns];
             for (i, column) in tiles.iter_mut().enumerate() {
                 *column = std::array::from_fn(|lane| noise(i * WIDTH + lane));

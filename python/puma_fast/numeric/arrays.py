@@ -140,10 +140,11 @@ def as_classes(name: str, value: Any) -> NDArray[Any]:
     ValueError: y[1] is nan, which is no class; drop the sample or give it a label
     """
     array = as_array(name, value)
-    odd = np.argwhere(array != array)  # noqa: PLR0124 - what is not equal to itself
+    odd = np.argwhere(array != array)
     if len(odd):
         place = ", ".join(map(str, odd[0]))
-        msg = f"{name}[{place}] is {array[tuple(odd[0])]}, which is no class; drop the sample or give it a label"
+        value = array[tuple(odd[0])]
+        msg = f"{name}[{place}] is {value}, which is no class; drop the sample or give it a label"
         raise ValueError(msg)
     if array.dtype.kind == "O":
         try:

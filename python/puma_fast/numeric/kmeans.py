@@ -120,8 +120,8 @@ def kmeans(
         Whether to show a bar once the call takes over two seconds; by default on a terminal (and for shard 0
         alone). It needs tqdm, which the extra ``torch`` brings; without it the call is silent. A callable is
         called in its place, up to five times a second and from this thread, with what is done, how much
-        there is (None where that is not known) and what is counted: ``"center"``, then ``"iteration"``. What it raises ends
-        the call.
+        there is (None where that is not known) and what is counted: ``"center"``, then ``"iteration"``. What
+        it raises ends the call.
 
     Returns
     -------

@@ -101,7 +101,7 @@ def mark_clusters(
     chosen = np.unique(labels if classes is None else as_classes("classes", classes))
     marked = [np.empty(0, dtype=np.int64)]
     with reporting("marking", progress) as report:
-        for label, within in each(chosen, "class", report):
+        for label, within in each(list(chosen), "class", report):
             members = np.flatnonzero(labels == label)
             if len(members) < k:
                 msg = (

@@ -90,5 +90,7 @@ def test_what_cannot_be_meant_is_refused_by_name(options, words):
 def test_classes_without_a_common_order_are_refused(missing):
     mixed = Y.astype(object)
     mixed[7] = missing
-    with pytest.raises(TypeError, match="y holds classes that cannot be sorted .* give all of them one kind"):
+    with pytest.raises(
+        TypeError, match=r"y holds classes that cannot be sorted .* give all of them one kind"
+    ):
         pf.mark_clusters(X, mixed)
