@@ -101,7 +101,7 @@ class Samples:
         self.device = torch.device(device)
         self._collate: Callable[[list[Any]], Any] = torch_collate
         self._workers: dict[str, Any] = {}
-        self._progress = progress
+        self.progress = progress
         self._kept = Kept()
         self._backs_off = isinstance(batch_size, str) and batch_size == "auto"
         if self._backs_off:
@@ -202,7 +202,7 @@ class Samples:
 
     def bar(self, description: str, *, unit: str, total: int | None = None) -> AbstractContextManager[Any]:
         """Make a progress bar that is seen once the work takes over two seconds."""
-        return bar(description, unit=unit, total=total, progress=self._progress)
+        return bar(description, unit=unit, total=total, progress=self.progress)
 
     def scattered(self) -> NDArray[np.int64] | None:
         """Give all positions in one random order, always the same; None for a stream, which has its own."""

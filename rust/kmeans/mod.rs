@@ -16,6 +16,7 @@ mod exact;
 mod kernel;
 mod lloyd;
 mod matrix;
+mod near;
 mod panel;
 mod rows;
 mod seed;

@@ -265,7 +265,7 @@ def remove(
             # Every rank solves for its own rows; what it takes to know of the others' is a few sums.
             own = slice(*samples.ranks.block(len(up_positions)))
             weights[own], reweighting = weighing.of(own).solve(
-                psi_up[own], b, shard=samples.ranks.shard, n_threads=n_threads
+                psi_up[own], b, shard=samples.ranks.shard, n_threads=n_threads, progress=samples.progress
             )
             weights = samples.ranks.assembled(weights)
     with stages("gradient sums"):

@@ -53,7 +53,7 @@ class Weighing:
                 raise ValueError(msg)
         else:
             # Weights of nothing are refused for the same reasons as the real ones.
-            self.solve(np.zeros(count), np.float64(0.0), n_threads=1)
+            self.solve(np.zeros(count), np.float64(0.0), n_threads=1, progress=False)
 
     def of(self, samples: slice) -> Weighing:
         """Give the same for some of the samples."""
@@ -70,6 +70,7 @@ class Weighing:
         *,
         shard: Shard | None = None,
         n_threads: int | None,
+        progress: bool | None,
     ) -> tuple[NDArray[np.float64], WeightsInfo]:
         """Weigh samples of influence `psi`, (u,) or (u, k), to make up for b."""
         weights, info = solve_weights(
@@ -81,6 +82,7 @@ class Weighing:
             upper=self.upper,
             shard=shard,
             n_threads=n_threads,
+            progress=progress,
             return_info=True,
         )
         return weights.astype(np.float64, copy=False), info

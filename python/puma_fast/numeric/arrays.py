@@ -125,6 +125,51 @@ def as_floats(name: str, value: Any, *, ndim: int | tuple[int, ...]) -> FloatArr
     return _in_memory(name, array, dtype)
 
 
+def as_classes(name: str, value: Any) -> NDArray[Any]:
+    """Give `value` as an array of classes, of any kind that can be sorted.
+
+    Parameters
+    ----------
+    name : str
+        The argument's name, for messages.
+    value : array_like
+        Classes.
+
+    Returns
+    -------
+    ndarray
+        As NumPy makes it.
+
+    Raises
+    ------
+    ValueError
+        A NaN or a NaT, which equals nothing.
+    TypeError
+        Kinds that have no common order, such as names and numbers.
+
+    Examples
+    --------
+    >>> as_classes("y", [1.0, float("nan")])
+    Traceback (most recent call last):
+    ...
+    ValueError: y[1] is nan, which is no class; drop the sample or give it a label
+    """
+    array = as_array(name, value)
+    odd = np.argwhere(array != array)
+    if len(odd):
+        place = ", ".join(map(str, odd[0]))
+        value = array[tuple(odd[0])]
+        msg = f"{name}[{place}] is {value}, which is no class; drop the sample or give it a label"
+        raise ValueError(msg)
+    if array.dtype.kind == "O":
+        try:
+            np.unique(array)
+        except TypeError as error:
+            msg = f"{name} holds classes that cannot be sorted ({error}); give all of them one kind"
+            raise TypeError(msg) from None
+    return array
+
+
 def as_labels(name: str, value: Any) -> LabelArray:
     """Give the class labels `value`, of any sortable kind, as one integer per sample.
 
@@ -145,13 +190,9 @@ def as_labels(name: str, value: Any) -> LabelArray:
     ValueError
         Not one-dimensional, or a NaN, which equals nothing.
     """
-    array = as_array(name, value)
+    array = as_classes(name, value)
     if array.ndim != 1:
         msg = f"{name} must be 1-dimensional, one label for each sample, got shape {array.shape}"
-        raise ValueError(msg)
-    if array.dtype.kind == "f" and np.isnan(array).any():
-        first = int(np.isnan(array).argmax())
-        msg = f"{name}[{first}] is nan, which is no class; drop the sample or give it a label"
         raise ValueError(msg)
     if array.dtype.kind not in "iub" or array.dtype == np.uint64:
         array = np.unique(array, return_inverse=True)[1]
