@@ -139,7 +139,7 @@ fn nan_is_refused_by_its_first_place_or_put_where_asked() {
 fn more_than_there_is_cannot_be_taken() {
     let context = Context::new(Some(1), NEVER).unwrap();
     let error = top_k(&context, &[1.0, 2.0], 3, Order { largest: true, nan: Nan::Raise }).unwrap_err();
-    assert_eq!(error.to_string(), "k: must be at most the number of scores; got k = 3 of 2 scores");
+    assert_eq!(error.to_string(), "k must be at most the number of scores, got 3 of 2 scores");
 }
 
 #[test]
@@ -283,7 +283,7 @@ fn a_pruning_that_makes_no_sense_is_refused_by_name() {
     let order = Order { largest: true, nan: Nan::Raise };
     let plan = plan(0.5, order);
     let refused = |plan: &Prune<'_>| prune(&context, &margins, plan).unwrap_err().to_string();
-    assert!(refused(&plan).starts_with("margins: a NaN"), "{}", refused(&plan));
+    assert!(refused(&plan).starts_with("margins must hold no NaN"), "{}", refused(&plan));
     for (plan, words) in [
         (Prune { ratio: 1.5, ..plan }, ["ratio", "between 0 and 1", "1.5"]),
         (Prune { ratio: f64::NAN, ..plan }, ["ratio", "between 0 and 1", "NaN"]),
