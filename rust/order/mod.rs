@@ -105,7 +105,8 @@ fn together<T>(context: &Context<'_>, result: Result<T>) -> Result<T> {
     let refused = context.shards().gather(&[u64::from(result.is_err())])?;
     match refused.into_iter().position(|refused| refused == 1) {
         Some(index) if result.is_ok() => {
-            let rule = "cannot go on without the others; the message of the shard that refused says why";
+            let rule =
+                "cannot go on where another shard refused its part of the data; its own message says why";
             Err(Error::parameter("shard", rule, format!("a refusal of shard {index}")))
         }
         _ => result,
