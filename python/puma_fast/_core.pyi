@@ -21,6 +21,7 @@ __all__ = [
     "select",
     "simd_level",
     "solve_weights",
+    "suspects",
     "top_k",
 ]
 
@@ -104,6 +105,16 @@ def select(
     at_least: float,
     at_most: float,
     nan: str,
+    shard: Shard | None,
+    n_threads: int | None,
+) -> NDArray[np.int64]: ...
+def suspects(
+    influence: FloatArray,
+    k: int,
+    confidence: FloatArray,
+    k_confident: int,
+    nan: str,
+    mapped: tuple[bool, bool],
     shard: Shard | None,
     n_threads: int | None,
 ) -> NDArray[np.int64]: ...
