@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use super::cache::{Prices, least_terms};
+use super::cache::{Prices, least_gap};
 use super::dot::Price;
 use super::exact::add_all;
 use super::rows::{Rows, grid};
@@ -22,10 +22,10 @@ struct Terms {
     excess: f64,
 }
 
-/// The sums over chunks: of |λ|, λ² and both kinds of terms.
+/// The sums over chunks: of |λ|, λ², both kinds of terms and, where [`least_gap`] needs them, lengths.
 #[derive(Default)]
 struct Sums {
-    terms: [Exact; 4],
+    terms: [Exact; 5],
     excess: f64,
     nonzero: usize,
 }
@@ -47,7 +47,7 @@ fn terms<T: Float>(
         let term = Term::new(prices.l1, prices.l2, rows.bounds(j), weights[j - first], v);
         terms.exact.push(term.exact);
         terms.bounded.push(term.bounded);
-        terms.excess = terms.excess.max(term.excess);
+        terms.excess = terms.excess.max(rows.measure(prices, j).excess(term.excess));
     }
     terms
 }
@@ -72,7 +72,7 @@ pub(super) fn certify<T: Float>(
     let parts = context.map_chunks(rows.n, rows.chunk(), |range| {
         let weights: Vec<f64> = weights[range.clone()].iter().map(|w| w.to_f64()).collect();
         let steps = rows.panel(range.clone()).effect(&weights, grid);
-        let Terms { exact, bounded, excess } = terms(rows, prices, range, &price, &weights);
+        let Terms { exact, bounded, excess } = terms(rows, prices, range.clone(), &price, &weights);
         let mut sums = Sums { excess, ..Sums::default() };
         sums.nonzero = weights.iter().filter(|weight| **weight != 0.0).count();
         if sums.nonzero > 0 {
@@ -80,6 +80,10 @@ pub(super) fn certify<T: Float>(
                 [weights.iter().map(|w| w.abs()).collect(), weights.iter().map(|w| w * w).collect()];
             add_all(&mut sums.terms[0], &sizes);
             add_all(&mut sums.terms[1], &squares);
+            if !prices.bound_weights() {
+                let lengths = range.zip(&weights).map(|(j, &weight)| rows.measure(prices, j).length(weight));
+                add_all(&mut sums.terms[4], &lengths.collect::<Vec<_>>());
+            }
         }
         add_all(&mut sums.terms[2], &exact);
         add_all(&mut sums.terms[3], &bounded);
@@ -100,11 +104,11 @@ pub(super) fn certify<T: Float>(
     shards.max(&mut excess)?;
     let mut nonzero = [all.nonzero as i64];
     shards.sum(&mut nonzero)?;
-    let [l1_norm, squares, exact, bounded] = all.terms.map(|sum| sum.value().value());
+    let [l1_norm, squares, exact, bounded, length] = all.terms.map(|sum| sum.value().value());
     let residual: Vec<Dd> = effect.into_iter().zip(b).map(|(effect, &b)| effect - b).collect();
     let misfit: f64 = residual.iter().zip(z).map(|(&r, &z)| (r + z * Dd::new(0.5)).value().powi(2)).sum();
     let priced = if l1_norm == 0.0 { 0.0 } else { prices.l1 * l1_norm };
     let objective = residual.iter().map(|r| r.value().powi(2)).sum::<f64>() + priced + prices.l2 * squares;
-    let terms = least_terms(prices, rows.total, objective, l1_norm, [exact, bounded, excess[0]]);
-    Ok(Certificate { residual, objective, gap: misfit + terms, l1_norm, nonzero: nonzero[0] as usize })
+    let gap = least_gap(prices, rows.total, objective, length, misfit, [exact, bounded, excess[0]]);
+    Ok(Certificate { residual, objective, gap, l1_norm, nonzero: nonzero[0] as usize })
 }

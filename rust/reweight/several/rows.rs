@@ -3,6 +3,7 @@
 
 use std::ops::Range;
 
+use super::cache::{Measure, Prices};
 use super::dot::{Price, dot, dot_pair};
 use super::exact::add_all;
 use super::panel::Panel;
@@ -234,6 +235,11 @@ impl<'a, T: Float> Rows<'a, T> {
     #[inline(always)]
     pub(super) fn row(&self, j: usize) -> &[T] {
         &self.psi[j * self.k..(j + 1) * self.k]
+    }
+
+    #[inline(always)]
+    pub(super) fn measure(&self, prices: Prices, j: usize) -> Measure {
+        prices.measure(self.row(j), self.scale)
     }
 
     #[inline(always)]
