@@ -24,9 +24,11 @@ impl Prices {
     #[inline(always)]
     pub(super) fn respond(self, v: Dd, [lower, upper]: [f64; 2]) -> (f64, bool) {
         let size = (v.hi.abs() - self.l1) + v.lo * v.hi.signum();
-        let wanted = if size > 0.0 { (size / (2.0 * self.l2)).copysign(v.hi) } else { 0.0 };
+        // Divided before it is known whether there is anything to divide: a choice, not a branch.
+        let free = (size / (2.0 * self.l2)).copysign(v.hi);
+        let wanted = if size > 0.0 { free } else { 0.0 };
         let weight = wanted.max(lower).min(upper);
-        (weight, size > 0.0 && weight == wanted)
+        (weight, (size > 0.0) & (weight == wanted))
     }
 
     /// Whether they keep an optimum's 1-norm from growing.
