@@ -5,10 +5,10 @@ A pass (R1) reads the array once: the faster of NumPy's sum and its product Ψz,
 
 The rivals by coordinate descent solve the same elastic net (k samples, n features, Fortran order, no copy,
 no intercept: alpha = (l1 + 2·l2)/2k, l1_ratio = l1/(l1 + 2·l2)). The QP solvers get the lifted form: u, v ≥ 0
-and r in ℝᵏ with Ψᵀ(u − v) − r = b and the cost l1·Σ(u + v) + l2(u² + v²) + r², so no n×n matrix. Each has the
-loosest of its tolerances (absolute, eps_rel = 0) that the referee's gap accepts and at most `LIMIT` seconds;
-ProxQP cannot be limited and gets fewer rows. One referee judges all: the duality gap of the weights, at z = −2r or scaled into
-the domain of the dual without l2, whichever is smaller.
+and r in ℝᵏ with Ψᵀ(u − v) − r = b and the cost l1·Σ(u + v) + l2(u² + v²) + r², so no n×n matrix. Each has
+the loosest of its tolerances (absolute, eps_rel = 0) that the referee's gap accepts and at most `LIMIT`
+seconds; ProxQP cannot be limited and gets fewer rows. One referee judges all: the duality gap of the
+weights, at z = −2r or scaled into the domain of the dual without l2, whichever is smaller.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ GAP = 1e-9
 TOLERANCES = (1e-4, 1e-6, 1e-8, 1e-10, 1e-12)
 
 LIMIT = 10.0
-"""Seconds after which a QP solver gives up, and after which neither another round nor a tighter tolerance is tried."""
+"""Seconds after which a QP solver gives up, and no rival gets another round or a tighter tolerance."""
 
 FEWER = {"proxqp": 200}
 """Rows at most for a solver that cannot be limited."""

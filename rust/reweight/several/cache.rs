@@ -280,10 +280,10 @@ impl Cache {
     }
 }
 
-/// P − D of `n` weights with the objective P, Σ of their lengths `length` (see [`Prices::measure`]), ‖r + z/2‖²
-/// `misfit` and the sums of their terms: with `exact`, or with what holds because no optimum is longer than
-/// the prices and the objective allow (see [`crate::reweight::certificate`]), without prices than twice
-/// `length`. No more than P, as at z = 0, for no P is negative.
+/// P − D of `n` weights with the objective P, Σ of their lengths `length` (see [`Prices::measure`]),
+/// ‖r + z/2‖² `misfit` and the sums of their terms: with `exact`, or with what holds because no optimum is
+/// longer than the prices and the objective allow (see [`crate::reweight::certificate`]), without prices
+/// than twice `length`.
 pub(super) fn least_gap(
     prices: Prices,
     n: usize,
@@ -297,5 +297,5 @@ pub(super) fn least_gap(
     let radius = by_l1.min(by_l2);
     let radius = if radius.is_finite() { radius } else { 2.0 * length };
     let bounded = if excess > 0.0 { radius * excess } else { 0.0 } + bounded;
-    (misfit + exact.min(bounded).max(0.0)).min(objective)
+    misfit + exact.min(bounded).max(0.0)
 }

@@ -185,6 +185,8 @@ pub(super) fn certify<T: Float>(
     let misfit: f64 = residual.iter().zip(z).map(|(&r, &z)| (r + z * Dd::new(0.5)).value().powi(2)).sum();
     let priced = if l1_norm == 0.0 { 0.0 } else { prices.l1 * l1_norm };
     let objective = residual.iter().map(|r| r.value().powi(2)).sum::<f64>() + priced + prices.l2 * squares;
-    let gap = least_gap(prices, rows.total, objective, length, misfit, [exact, bounded, excess[0]]);
+    // At z = 0 the gap is the objective: none is negative.
+    let gap =
+        least_gap(prices, rows.total, objective, length, misfit, [exact, bounded, excess[0]]).min(objective);
     Ok(Certificate { residual, objective, gap, l1_norm, nonzero: nonzero[0] as usize })
 }

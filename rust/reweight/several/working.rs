@@ -69,7 +69,8 @@ pub(super) fn working_set<T: Float>(
         let priced = price(context, rows, prices, &z, &cache.ids)?;
         let objective = objective(&cache, prices, &target);
         let length = cache.length(prices);
-        let total = least_gap(prices, rows.total, objective, length, own_gap, priced.terms);
+        // No objective is negative.
+        let total = least_gap(prices, rows.total, objective, length, own_gap, priced.terms).min(objective);
         let status = if total <= gap {
             Status::Solved
         } else if budget.is_spent() {
