@@ -28,6 +28,8 @@ const ROUNDING: f64 = 1e-14;
 const SPARE: usize = 64;
 /// A pivot of products below this part of its diagonal entry may be rounding.
 const PIVOT: f64 = 1e-12;
+/// What is added to a dependent system, of its longest row's square.
+const RIDGE: f64 = 1e-9;
 /// Steps of iterative refinement on a face, of the weights and of the price.
 const REFINEMENTS: usize = 3;
 
@@ -72,10 +74,11 @@ fn walk(
             return Ok(None);
         }
         let face = Face::new(&walk, free, dependent);
-        let stopped = (0..REFINEMENTS).any(|_| {
-            let slopes = walk.slopes(&walk.price(), &face.ids);
-            walk.advance(&face.ids, &face.steps(slopes))
-        });
+        let stopped = face.share(&mut walk)
+            || (0..REFINEMENTS).any(|_| {
+                let slopes = walk.slopes(&walk.price(), &face.ids);
+                walk.advance(&face.ids, &face.steps(slopes))
+            });
         let ends = budget.is_spent() || walk.since > walk.cache.len();
         if stopped && !ends {
             budget.used += 1;
@@ -106,6 +109,8 @@ struct Walk<'a> {
 
 /// The weights of a face that determine each other, the longest rows first.
 struct Face {
+    /// All that may move where some depend on others, and their system with a ridge.
+    together: Option<(Vec<usize>, Factor)>,
     ids: Vec<usize>,
     units: Vec<f64>,
     factor: Factor,
@@ -243,8 +248,24 @@ impl Face {
             }
             Factor::of_rows(wide, k + own, dependent)
         });
+        let together = if kept.len() < free.len() && free.len() <= 2 * k + SPARE {
+            let (ones, longest) = (vec![1.0; free.len()], cache.longest(free[0]));
+            Factor::new(cache.products(&free, &ones, l2 + RIDGE * longest * longest), free.len())
+                .map(|factor| (free.clone(), factor))
+        } else {
+            None
+        };
         let (ids, units) = kept.iter().map(|&i| (free[i], units[i])).unzip();
-        Self { ids, units, factor }
+        Self { together, ids, units, factor }
+    }
+
+    /// Moves rows that depend on one another together, so that they share what is left to do; returns
+    /// whether one was stopped.
+    fn share(&self, walk: &mut Walk<'_>) -> bool {
+        let Some((free, factor)) = &self.together else { return false };
+        let mut steps: Vec<f64> = walk.slopes(&walk.price(), free).iter().map(|slope| 0.5 * slope).collect();
+        factor.solve(&mut steps);
+        walk.advance(free, &steps)
     }
 
     /// The steps of the weights at which `slopes` vanish.
