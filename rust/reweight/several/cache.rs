@@ -28,7 +28,7 @@ impl Prices {
         let free = (size / (2.0 * self.l2)).copysign(v.hi);
         let wanted = if size > 0.0 { free } else { 0.0 };
         let weight = wanted.max(lower).min(upper);
-        (weight, (size > 0.0) & (weight == wanted))
+        (weight, size > 0.0 && weight == wanted)
     }
 
     /// Whether they keep an optimum's 1-norm from growing.

@@ -68,7 +68,9 @@ impl Factor {
             let after = length(row);
             if after > least * before {
                 parts[size] = after;
-                row.iter_mut().for_each(|x| *x /= after);
+                for x in row.iter_mut() {
+                    *x /= after;
+                }
                 rows.copy_within(i * width..(i + 1) * width, size * width);
                 kept.push(i);
             }

@@ -77,7 +77,7 @@ fn walk(
         let stopped = face.share(&mut walk)
             || (0..REFINEMENTS).any(|_| {
                 let slopes = walk.slopes(&walk.price(), &face.ids);
-                walk.advance(&face.ids, &face.steps(slopes))
+                walk.advance(&face.ids, &face.steps(&slopes))
             });
         let ends = budget.is_spent() || walk.since > walk.cache.len();
         if stopped && !ends {
@@ -269,7 +269,7 @@ impl Face {
     }
 
     /// The steps of the weights at which `slopes` vanish.
-    fn steps(&self, slopes: Vec<f64>) -> Vec<f64> {
+    fn steps(&self, slopes: &[f64]) -> Vec<f64> {
         let mut steps: Vec<f64> = slopes.iter().zip(&self.units).map(|(s, unit)| 0.5 * s * unit).collect();
         self.factor.solve(&mut steps);
         steps.iter().zip(&self.units).map(|(step, unit)| step * unit).collect()
@@ -280,7 +280,7 @@ impl Face {
     fn level(&self, walk: &Walk<'_>, mut price: Vec<Dd>) -> Vec<Dd> {
         for _ in 0..REFINEMENTS {
             let slopes = walk.slopes(&price, &self.ids);
-            for (&i, step) in self.ids.iter().zip(self.steps(slopes)) {
+            for (&i, step) in self.ids.iter().zip(self.steps(&slopes)) {
                 for (z, &x) in price.iter_mut().zip(walk.cache.row(i)) {
                     *z = *z - Dd::two_product(2.0 * step, x);
                 }
