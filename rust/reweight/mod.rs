@@ -185,7 +185,8 @@ pub struct Solution<W> {
     /// P(λ) of the weights returned.
     pub objective: f64,
     /// P(λ) − D(z) ≥ P(λ) − min P. Where l1 = l2 = 0 and a bound is infinite: against all weights of
-    /// at most twice the 1-norm. Infinite where the status is `Infeasible`.
+    /// at most twice the 1-norm, for k > 1 of at most twice Σ|λ_j|·max|ψ_j|. Infinite where the status is
+    /// `Infeasible`.
     pub gap: f64,
     /// The l1 used.
     pub l1: f64,

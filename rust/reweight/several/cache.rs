@@ -24,10 +24,47 @@ impl Prices {
     #[inline(always)]
     pub(super) fn respond(self, v: Dd, [lower, upper]: [f64; 2]) -> (f64, bool) {
         let size = (v.hi.abs() - self.l1) + v.lo * v.hi.signum();
-        let wanted = if size > 0.0 { (size / (2.0 * self.l2)).copysign(v.hi) } else { 0.0 };
+        // Divided before it is known whether there is anything to divide: a choice, not a branch.
+        let free = (size / (2.0 * self.l2)).copysign(v.hi);
+        let wanted = if size > 0.0 { free } else { 0.0 };
         let weight = wanted.max(lower).min(upper);
         (weight, size > 0.0 && weight == wanted)
     }
+
+    /// Whether they keep an optimum's 1-norm from growing.
+    pub(super) fn bound_weights(self) -> bool {
+        self.l1 > 0.0 || self.l2 > 0.0
+    }
+
+    /// Without prices only what the weights do is seen, and a row and its c-fold are the same row, so a
+    /// weight counts by the largest |ψ| of its row.
+    #[inline(always)]
+    pub(super) fn measure<T: Float>(self, row: &[T], scale: f64) -> Measure {
+        Measure(if self.bound_weights() { 1.0 } else { longest(row) * scale })
+    }
+}
+
+/// What the weight of one row counts in a sum that bounds all weights.
+#[derive(Clone, Copy)]
+pub(super) struct Measure(f64);
+
+impl Measure {
+    #[inline(always)]
+    pub(super) fn length(self, weight: f64) -> f64 {
+        if weight == 0.0 { 0.0 } else { weight.abs() * self.0 }
+    }
+
+    /// |v| − l1 for each unit of length.
+    #[inline(always)]
+    pub(super) fn excess(self, excess: f64) -> f64 {
+        if excess > 0.0 { excess / self.0 } else { 0.0 }
+    }
+}
+
+/// The largest |x|.
+#[inline(always)]
+fn longest<T: Float>(row: &[T]) -> f64 {
+    row.iter().fold(0.0, |most, x| most.max(x.to_f64().abs()))
 }
 
 #[derive(Clone, Debug, Default)]
@@ -53,6 +90,11 @@ impl Cache {
     #[inline(always)]
     pub(super) fn row(&self, i: usize) -> &[f64] {
         &self.rows[i * self.k..(i + 1) * self.k]
+    }
+
+    /// The largest |ψ| of a row.
+    pub(super) fn longest(&self, i: usize) -> f64 {
+        longest(self.row(i))
     }
 
     pub(super) fn resting(&self, i: usize) -> f64 {
@@ -146,17 +188,25 @@ impl Cache {
             residual += (effect - b).value().powi(2);
         }
         let (mut exact, mut bounded, mut excess) = (0.0, 0.0, 0.0f64);
-        let (mut norm, mut squares) = (0.0, 0.0);
-        for ((v, &weight), &bounds) in self.pulls(z).into_iter().zip(weights).zip(&self.bounds) {
-            let term = Term::new(prices.l1, prices.l2, bounds, weight, v);
+        let (mut norm, mut length, mut squares) = (0.0, 0.0, 0.0);
+        for (i, (v, &weight)) in self.pulls(z).into_iter().zip(weights).enumerate() {
+            let term = Term::new(prices.l1, prices.l2, self.bounds[i], weight, v);
             exact += term.exact;
             bounded += term.bounded;
-            excess = excess.max(term.excess);
+            let measure = prices.measure(self.row(i), 1.0);
+            excess = excess.max(measure.excess(term.excess));
+            length += measure.length(weight);
             norm += weight.abs();
             squares += weight * weight;
         }
         let objective = residual + prices.l1 * norm + prices.l2 * squares;
-        misfit + least_terms(prices, self.len(), objective, norm, [exact, bounded, excess])
+        least_gap(prices, self.len(), objective, length, misfit, [exact, bounded, excess])
+    }
+
+    /// Σ of the lengths of the weights, as [`least_gap`] wants them.
+    pub(super) fn length(&self, prices: Prices) -> f64 {
+        let lengths = self.weights.iter().enumerate();
+        lengths.map(|(i, &weight)| prices.measure(self.row(i), 1.0).length(weight)).sum()
     }
 
     /// Σ ψ_iψ_iᵀ over the rows of `which`, lower triangle.
@@ -189,18 +239,24 @@ impl Cache {
         matrix
     }
 
-    /// ψ_i·ψ_j over the rows of `which`, lower triangle, with `ridge` on the diagonal.
-    pub(super) fn products(&self, which: &[usize], ridge: f64) -> Vec<f64> {
-        let size = which.len();
+    /// The rows of `which`, each times its unit.
+    pub(super) fn scaled(&self, which: &[usize], units: &[f64]) -> Vec<f64> {
+        which.iter().zip(units).flat_map(|(&i, unit)| self.row(i).iter().map(move |x| x * unit)).collect()
+    }
+
+    /// ψ_i·ψ_j over the rows of `which`, each times its unit, lower triangle, with l2 on the diagonal.
+    pub(super) fn products(&self, which: &[usize], units: &[f64], l2: f64) -> Vec<f64> {
+        let (k, size, rows) = (self.k, which.len(), self.scaled(which, units));
+        let row = |i: usize| &rows[i * k..(i + 1) * k];
         let mut matrix = vec![0.0; size * size];
         dispatch(
             #[inline(always)]
             || {
-                for (i, &row) in which.iter().enumerate() {
-                    for (j, &other) in which[..=i].iter().enumerate() {
-                        matrix[i * size + j] = dot(self.row(row), 1.0, self.row(other));
+                for (i, unit) in units.iter().enumerate() {
+                    for j in 0..=i {
+                        matrix[i * size + j] = dot(row(i), 1.0, row(j));
                     }
-                    matrix[i * size + i] += ridge;
+                    matrix[i * size + i] += l2 * unit * unit;
                 }
             },
         );
@@ -216,7 +272,7 @@ impl Cache {
         loop {
             let mut matrix = square.clone();
             (0..self.k).for_each(|c| matrix[c * self.k + c] += ridge);
-            if let Some(factor) = Factor::new(matrix, self.k, 0.0) {
+            if let Some(factor) = Factor::new(matrix, self.k) {
                 return factor;
             }
             ridge = (ridge * 10.0).max(f64::EPSILON * trace).max(f64::MIN_POSITIVE);
@@ -224,19 +280,22 @@ impl Cache {
     }
 }
 
-/// Σ [g + g* − vλ] of `n` weights: `exact`, or what holds because no optimum has a larger 1-norm than
-/// the prices and the objective allow (see [`crate::reweight::certificate`]).
-pub(super) fn least_terms(
+/// P − D of `n` weights with the objective P, Σ of their lengths `length` (see [`Prices::measure`]),
+/// ‖r + z/2‖² `misfit` and the sums of their terms: with `exact`, or with what holds because no optimum is
+/// longer than the prices and the objective allow (see [`crate::reweight::certificate`]), without prices
+/// than twice `length`.
+pub(super) fn least_gap(
     prices: Prices,
     n: usize,
     objective: f64,
-    norm: f64,
+    length: f64,
+    misfit: f64,
     [exact, bounded, excess]: [f64; 3],
 ) -> f64 {
     let by_l1 = if prices.l1 > 0.0 { objective / prices.l1 } else { f64::INFINITY };
     let by_l2 = if prices.l2 > 0.0 { (n as f64 * objective / prices.l2).sqrt() } else { f64::INFINITY };
     let radius = by_l1.min(by_l2);
-    let radius = if radius.is_finite() { radius } else { 2.0 * norm };
+    let radius = if radius.is_finite() { radius } else { 2.0 * length };
     let bounded = if excess > 0.0 { radius * excess } else { 0.0 } + bounded;
-    exact.min(bounded).max(0.0)
+    misfit + exact.min(bounded).max(0.0)
 }

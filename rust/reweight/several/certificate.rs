@@ -3,16 +3,24 @@
 
 use std::ops::Range;
 
-use super::cache::{Prices, least_terms};
+use super::cache::{Prices, least_gap};
 use super::dot::Price;
 use super::exact::add_all;
 use super::rows::{Rows, grid};
 use crate::error::Result;
 use crate::fixed::Exact;
 use crate::float::Float;
+use crate::lanes::WIDTH;
 use crate::par::Context;
 use crate::reweight::certificate::{Certificate, Term};
+use crate::simd::dispatch;
 use crate::vecmath::Dd;
+
+/// Where more than one in so many weights of a chunk is not zero, all its rows are looked at together.
+const FEW: usize = 8;
+/// The largest weight times the largest |ψ| may be so many times |b| before the sum of effects, of 98
+/// bits, becomes less precise than the price.
+const ROOM: f64 = (1u64 << 30) as f64;
 
 /// What the rows of a chunk add, to each sum its terms.
 #[derive(Default)]
@@ -22,10 +30,10 @@ struct Terms {
     excess: f64,
 }
 
-/// The sums over chunks: of |λ|, λ² and both kinds of terms.
+/// The sums over chunks: of |λ|, λ², both kinds of terms and, where [`least_gap`] needs them, lengths.
 #[derive(Default)]
 struct Sums {
-    terms: [Exact; 4],
+    terms: [Exact; 5],
     excess: f64,
     nonzero: usize,
 }
@@ -37,7 +45,11 @@ fn terms<T: Float>(
     range: Range<usize>,
     price: &Price,
     weights: &[f64],
+    nonzero: usize,
 ) -> Terms {
+    if nonzero > range.len() / FEW {
+        return all_terms(rows, prices, range, price, weights);
+    }
     let first = range.start;
     let least = prices.l1 - rows.rounding(price);
     // A weight of zero below l1 in a box that allows it adds nothing.
@@ -47,9 +59,79 @@ fn terms<T: Float>(
         let term = Term::new(prices.l1, prices.l2, rows.bounds(j), weights[j - first], v);
         terms.exact.push(term.exact);
         terms.bounded.push(term.bounded);
-        terms.excess = terms.excess.max(term.excess);
+        terms.excess = terms.excess.max(rows.measure(prices, j).excess(term.excess));
     }
     terms
+}
+
+/// The same, of eight rows at a time.
+fn all_terms<T: Float>(
+    rows: &Rows<'_, T>,
+    prices: Prices,
+    range: Range<usize>,
+    price: &Price,
+    weights: &[f64],
+) -> Terms {
+    let (n, first) = (range.len(), range.start);
+    let whole = n.next_multiple_of(WIDTH);
+    let padded = |mut values: Vec<f64>| {
+        values.resize(whole, 0.0);
+        values
+    };
+    let [hi, lo] = rows.panel(range).pairs(price).map(padded);
+    let weights = padded(weights.to_vec());
+    let [mut exact, mut bounded, mut excess] = [(); 3].map(|()| vec![0.0; whole]);
+    dispatch(
+        #[inline(always)]
+        || {
+            for at in (0..whole).step_by(WIDTH) {
+                let eight = |values: &[f64]| -> [f64; WIDTH] { std::array::from_fn(|i| values[at + i]) };
+                let [hi, lo, weights] = [&hi, &lo, &weights].map(|values| eight(values));
+                let [lower, upper] = rows.bounds_of_eight(first + at);
+                let mut found = [[0.0; WIDTH]; 3];
+                for i in 0..WIDTH {
+                    let v = Dd { hi: hi[i], lo: lo[i] };
+                    let term = Term::new(prices.l1, prices.l2, [lower[i], upper[i]], weights[i], v);
+                    found[0][i] = term.exact;
+                    found[1][i] = term.bounded;
+                    found[2][i] = term.excess;
+                }
+                exact[at..at + WIDTH].copy_from_slice(&found[0]);
+                bounded[at..at + WIDTH].copy_from_slice(&found[1]);
+                excess[at..at + WIDTH].copy_from_slice(&found[2]);
+            }
+        },
+    );
+    exact.truncate(n);
+    bounded.truncate(n);
+    let open = excess[..n].iter().enumerate().filter(|(_, excess)| **excess > 0.0);
+    let excess = open.map(|(i, &excess)| rows.measure(prices, first + i).excess(excess)).fold(0.0, f64::max);
+    Terms { exact, bounded, excess }
+}
+
+/// The largest |ψ_jcλ_j| of all shards, or a bound of it that the sum's precision bears.
+fn largest_effect<T: Float>(
+    context: &Context<'_>,
+    rows: &Rows<'_, T>,
+    b: &[Dd],
+    weights: &[T],
+) -> Result<f64> {
+    let heaviest = context.map_chunks(rows.n, rows.chunk(), |range| {
+        weights[range].iter().fold(0.0, |most: f64, weight| most.max(weight.to_f64().abs()))
+    })?;
+    let mut most = [heaviest.into_iter().fold(0.0, f64::max)];
+    context.shards().max(&mut most)?;
+    let demand = b.iter().map(|b| b.hi.abs()).fold(0.0, f64::max);
+    if most[0] * rows.largest <= ROOM * demand {
+        return Ok(most[0] * rows.largest);
+    }
+    // Where rows differ by more orders of magnitude than a grid spans, a small row with a large weight
+    // would be lost beside the largest of each.
+    let parts = context
+        .map_chunks(rows.n, rows.chunk(), |range| rows.largest_effect(range.clone(), &weights[range]))?;
+    most = [parts.into_iter().fold(0.0, f64::max)];
+    context.shards().max(&mut most)?;
+    Ok(most[0])
 }
 
 /// Judges this shard's `weights`, together with those of the other shards, at the price z.
@@ -62,24 +144,22 @@ pub(super) fn certify<T: Float>(
     weights: &[T],
 ) -> Result<Certificate> {
     let price = Price::new(z);
-    // Not the largest weight times the largest row: where rows differ by more orders of magnitude than
-    // a grid spans, a small row with a large weight would be lost.
-    let most = context
-        .map_chunks(rows.n, rows.chunk(), |range| rows.largest_effect(range.clone(), &weights[range]))?;
-    let mut largest = [most.into_iter().fold(0.0, f64::max)];
-    context.shards().max(&mut largest)?;
-    let grid = grid(largest[0]);
+    let grid = grid(largest_effect(context, rows, b, weights)?);
     let parts = context.map_chunks(rows.n, rows.chunk(), |range| {
         let weights: Vec<f64> = weights[range.clone()].iter().map(|w| w.to_f64()).collect();
         let steps = rows.panel(range.clone()).effect(&weights, grid);
-        let Terms { exact, bounded, excess } = terms(rows, prices, range, &price, &weights);
-        let mut sums = Sums { excess, ..Sums::default() };
-        sums.nonzero = weights.iter().filter(|weight| **weight != 0.0).count();
+        let nonzero = weights.iter().filter(|weight| **weight != 0.0).count();
+        let Terms { exact, bounded, excess } = terms(rows, prices, range.clone(), &price, &weights, nonzero);
+        let mut sums = Sums { excess, nonzero, ..Sums::default() };
         if sums.nonzero > 0 {
             let [sizes, squares]: [Vec<f64>; 2] =
                 [weights.iter().map(|w| w.abs()).collect(), weights.iter().map(|w| w * w).collect()];
             add_all(&mut sums.terms[0], &sizes);
             add_all(&mut sums.terms[1], &squares);
+            if !prices.bound_weights() {
+                let lengths = range.zip(&weights).map(|(j, &weight)| rows.measure(prices, j).length(weight));
+                add_all(&mut sums.terms[4], &lengths.collect::<Vec<_>>());
+            }
         }
         add_all(&mut sums.terms[2], &exact);
         add_all(&mut sums.terms[3], &bounded);
@@ -100,11 +180,13 @@ pub(super) fn certify<T: Float>(
     shards.max(&mut excess)?;
     let mut nonzero = [all.nonzero as i64];
     shards.sum(&mut nonzero)?;
-    let [l1_norm, squares, exact, bounded] = all.terms.map(|sum| sum.value().value());
+    let [l1_norm, squares, exact, bounded, length] = all.terms.map(|sum| sum.value().value());
     let residual: Vec<Dd> = effect.into_iter().zip(b).map(|(effect, &b)| effect - b).collect();
     let misfit: f64 = residual.iter().zip(z).map(|(&r, &z)| (r + z * Dd::new(0.5)).value().powi(2)).sum();
     let priced = if l1_norm == 0.0 { 0.0 } else { prices.l1 * l1_norm };
     let objective = residual.iter().map(|r| r.value().powi(2)).sum::<f64>() + priced + prices.l2 * squares;
-    let terms = least_terms(prices, rows.total, objective, l1_norm, [exact, bounded, excess[0]]);
-    Ok(Certificate { residual, objective, gap: misfit + terms, l1_norm, nonzero: nonzero[0] as usize })
+    // At z = 0 the gap is the objective: none is negative.
+    let gap =
+        least_gap(prices, rows.total, objective, length, misfit, [exact, bounded, excess[0]]).min(objective);
+    Ok(Certificate { residual, objective, gap, l1_norm, nonzero: nonzero[0] as usize })
 }

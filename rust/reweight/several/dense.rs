@@ -11,6 +11,7 @@ use super::cache::{Cache, Prices};
 use super::cholesky::Factor;
 use super::dot::Price;
 use super::newton::{Budget, EASY, Goal, gradient, newton, responses};
+use super::respond::{Respond, answers};
 use super::rows::{Rows, grid};
 use crate::error::Result;
 use crate::float::Float;
@@ -26,6 +27,8 @@ const FALL: f64 = 0.1;
 const EACH: usize = 4;
 /// ‖∇φ‖ relative to ‖b‖ to which a stage that is not the last is solved.
 const LOOSE: f64 = 1e-3;
+/// What rounding may add to ∇φ, of what is asked of it.
+const ROUNDING: f64 = 0.01;
 /// Passes in a row that do not halve ‖∇φ‖ before rounding is taken to be the reason.
 const PATIENCE: usize = 20;
 /// A step is taken where the slope along it has fallen to this part of what it was.
@@ -176,7 +179,7 @@ fn descend<T: Float>(
     budget: &mut Budget,
 ) -> Result<f64> {
     let slope_at = |z: &[Dd]| -> Result<Vec<f64>> {
-        let effect = effect(context, rows, prices, z)?;
+        let effect = effect(context, rows, prices, z, wanted)?;
         Ok(gradient(&effect, b, z).into_iter().map(Dd::value).collect())
     };
     let size = |g: &[f64]| inner(g, g).sqrt();
@@ -213,36 +216,62 @@ fn descend<T: Float>(
     Ok(best.0)
 }
 
-/// Ψᵀλ(z) over all rows of all shards.
-fn effect<T: Float>(context: &Context<'_>, rows: &Rows<'_, T>, prices: Prices, z: &[Dd]) -> Result<Vec<Dd>> {
+/// Whether ∇φ in double precision is as good as `wanted` needs; l2 makes the rounding of Ψz larger.
+fn is_precise<T: Float>(rows: &Rows<'_, T>, l2: f64, price: &Price, wanted: f64) -> bool {
+    rows.rounding(price) * rows.squares.sqrt() / (2.0 * l2) <= ROUNDING * wanted
+}
+
+/// Ψᵀλ(z) over all rows of all shards, of which the last digits do not matter to a gradient that shall
+/// become `wanted`.
+fn effect<T: Float>(
+    context: &Context<'_>,
+    rows: &Rows<'_, T>,
+    prices: Prices,
+    z: &[Dd],
+    wanted: f64,
+) -> Result<Vec<Dd>> {
     let price = Price::new(z);
     let length = z.iter().map(|z| z.value().powi(2)).sum::<f64>().sqrt();
     let most =
         ((length * rows.longest * (1.0 + 1e-9) - prices.l1) / (2.0 * prices.l2)).max(rows.furthest_rest);
     let grid = grid(most);
+    let quick = is_precise(rows, prices.l2, &price, wanted);
     let parts = context.map_chunks(rows.n, rows.chunk(), |range| {
-        rows.panel(range.clone()).effect(&responses_of(rows, prices, range, &price), grid)
+        let panel = rows.panel(range.clone());
+        if quick {
+            let bounds = |i: usize| rows.bounds_of_eight(range.start + i);
+            Respond { panel, z: &price.hi, prices, bounds, grid }.effect()
+        } else {
+            panel.effect(&responses_of(rows, prices, range, &price), grid)
+        }
     })?;
     rows.joined(context, &grid, parts)
 }
 
-/// λ(z) of this shard's rows.
+/// λ(z) of this shard's rows, where ‖∇φ‖ is `wanted`.
 pub(super) fn weights<T: Float>(
     context: &Context<'_>,
     rows: &Rows<'_, T>,
     prices: Prices,
     z: &[Dd],
+    wanted: f64,
 ) -> Result<Vec<T>> {
     let price = Price::new(z);
+    let quick = is_precise(rows, prices.l2, &price, wanted);
     let mut weights = vec![T::ZERO; rows.n];
     context.map_chunks_mut(&mut weights, rows.chunk(), |first, slots| {
-        let weights = responses_of(rows, prices, first..first + slots.len(), &price);
+        let range = first..first + slots.len();
+        let weights = if quick {
+            answers(prices, rows.dots(range, &price.hi), |i| rows.bounds_of_eight(first + i))
+        } else {
+            responses_of(rows, prices, range, &price)
+        };
         slots.iter_mut().zip(weights).for_each(|(slot, weight)| *slot = T::from_f64(weight + 0.0));
     })?;
     Ok(weights)
 }
 
-/// λ(z) of the rows of a chunk.
+/// λ(z) of the rows of a chunk, with Ψz as pairs.
 fn responses_of<T: Float>(
     rows: &Rows<'_, T>,
     prices: Prices,

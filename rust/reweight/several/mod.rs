@@ -26,6 +26,7 @@ mod face;
 mod newton;
 mod panel;
 mod pricing;
+mod respond;
 mod rows;
 mod unique;
 mod working;
@@ -35,6 +36,7 @@ use super::{Facts, Options, Status};
 use crate::error::Result;
 use crate::float::Float;
 use crate::par::Context;
+use crate::simd::dispatch;
 use crate::vecmath::Dd;
 
 use cache::Prices;
@@ -123,19 +125,11 @@ impl<T: Float> Solver<'_, T> {
         let (context, rows, prices) = (self.context, self.rows, self.prices);
         let rest = self.resting_residual()?;
         let z: Vec<Dd> = rest.iter().map(|&r| Dd::new(-2.0) * r).collect();
-        // Compared as rounded, like l1_max itself.
-        let violators: Vec<(f64, usize)> = if rows.rests_at_zero {
-            let parts = context.map_chunks(pulls.len(), rows.chunk(), |range| {
-                let over = range.filter(|&j| pulls[j].abs() > prices.l1);
-                over.map(|j| (pulls[j].abs() - prices.l1, rows.first + j)).collect::<Vec<_>>()
-            })?;
-            parts.into_iter().flatten().collect()
-        } else {
-            price(context, rows, prices, &z, &[])?.violators
+        let mut priced = if rows.rests_at_zero { None } else { Some(price(context, rows, prices, &z, &[])?) };
+        let count = match &priced {
+            Some(priced) => priced.count,
+            None => self.count(pulls)?,
         };
-        let mut count = [violators.len() as i64];
-        context.shards().sum(&mut count)?;
-        let count = count[0] as usize;
         if count == 0 {
             return Ok(self.at_rest(z, l1_max));
         }
@@ -167,6 +161,10 @@ impl<T: Float> Solver<'_, T> {
                 let moving = price(context, rows, prices, start, &[])?;
                 (furthest(context, moving.violators, moving.count.clamp(few, most))?, start.clone(), NEAR)
             } else {
+                let violators = match priced.take() {
+                    Some(priced) => priced.violators,
+                    None => self.violators(pulls)?,
+                };
                 (furthest(context, violators, few)?, z.clone(), EASY)
             };
             let begin = Begin { ids: &ids, z: begin, start };
@@ -180,7 +178,7 @@ impl<T: Float> Solver<'_, T> {
             None => Sample::new(context, rows, SAMPLE.max(SAMPLE_EACH * rows.k), z)?,
         };
         let found = dense::solve(context, rows, prices, self.b, &mut sample, gap, budget)?;
-        let weights = dense::weights(context, rows, Prices { l2: found.l2, ..prices }, &found.z)?;
+        let weights = dense::weights(context, rows, Prices { l2: found.l2, ..prices }, &found.z, gap.sqrt())?;
         let status = if found.slope * found.slope <= gap {
             Status::Solved
         } else if budget.is_spent() {
@@ -189,6 +187,30 @@ impl<T: Float> Solver<'_, T> {
             Status::Stalled
         };
         Ok(Answer { weights, z: found.z, status })
+    }
+
+    /// How many rows would move at rest, where that is at zero: compared as rounded, like l1_max itself.
+    fn count(&self, pulls: &[f64]) -> Result<usize> {
+        let l1 = self.prices.l1;
+        let parts = self.context.map_chunks(pulls.len(), self.rows.chunk(), |range| {
+            dispatch(
+                #[inline(always)]
+                || pulls[range].iter().map(|v| i64::from(v.abs() > l1)).sum::<i64>(),
+            )
+        })?;
+        let mut count = [parts.into_iter().sum()];
+        self.context.shards().sum(&mut count)?;
+        Ok(count[0] as usize)
+    }
+
+    /// Those of them that are here: how far they are above l1, and their places among all rows.
+    fn violators(&self, pulls: &[f64]) -> Result<Vec<(f64, usize)>> {
+        let (l1, first) = (self.prices.l1, self.rows.first);
+        let parts = self.context.map_chunks(pulls.len(), self.rows.chunk(), |range| {
+            let over = range.filter(|&j| pulls[j].abs() > l1);
+            over.map(|j| (pulls[j].abs() - l1, first + j)).collect::<Vec<_>>()
+        })?;
+        Ok(parts.into_iter().flatten().collect())
     }
 
     /// Ψᵀλ − b of the weights at rest.

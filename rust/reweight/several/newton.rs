@@ -60,7 +60,7 @@ pub(super) struct Goal<'a> {
 }
 
 impl Goal<'_> {
-    fn demand(&self) -> f64 {
+    pub(super) fn demand(&self) -> f64 {
         self.target.iter().map(|b| b.value().powi(2)).sum::<f64>().sqrt()
     }
 }
@@ -176,7 +176,7 @@ pub(super) fn gradient(effect: &[Dd], b: &[Dd], z: &[Dd]) -> Vec<Dd> {
 fn direction(cache: &Cache, l2: f64, gradient: &[Dd], free: &[usize]) -> Vec<f64> {
     let mut direction: Vec<f64> = gradient.iter().map(|g| g.value()).collect();
     if free.len() < cache.k
-        && let Some(factor) = Factor::new(cache.products(free, l2), free.len(), 0.0)
+        && let Some(factor) = Factor::new(cache.products(free, &vec![1.0; free.len()], l2), free.len())
     {
         // By the matrix inversion lemma, as small as there are rows that move.
         let mut weights: Vec<f64> = {

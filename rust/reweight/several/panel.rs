@@ -43,7 +43,7 @@ impl<T: Float> Panel<'_, T> {
     /// Calls `f` with the place of the first of eight rows and those rows, the last ones filled up with
     /// rows of zeros.
     #[inline(always)]
-    fn each_eight(self, mut f: impl FnMut(usize, &[T])) {
+    pub(super) fn each_eight(self, mut f: impl FnMut(usize, &[T])) {
         let mut eights = self.rows.chunks_exact(WIDTH * self.k);
         let mut first = 0;
         for eight in &mut eights {
@@ -60,7 +60,7 @@ impl<T: Float> Panel<'_, T> {
 
 /// Column `c` of eight rows.
 #[inline(always)]
-fn column<L: Lanes, T: Float>(lanes: L, eight: &[T], k: usize, c: usize) -> L::Floats {
+pub(super) fn column<L: Lanes, T: Float>(lanes: L, eight: &[T], k: usize, c: usize) -> L::Floats {
     let last = &eight[..=(WIDTH - 1) * k + c];
     lanes.load(&std::array::from_fn(|i| last[i * k + c].to_f64()))
 }
@@ -73,7 +73,7 @@ fn put<L: Lanes>(lanes: L, x: L::Floats, to: &mut [f64]) {
 
 /// Adds up what [`super::dot::dot`] keeps in eight lanes.
 #[inline(always)]
-fn across<L: Lanes>(lanes: L, sums: [L::Floats; WIDTH]) -> L::Floats {
+pub(super) fn across<L: Lanes>(lanes: L, sums: [L::Floats; WIDTH]) -> L::Floats {
     let [a, b, c, d, e, f, g, h] = sums;
     let even = lanes.add(lanes.add(a, e), lanes.add(c, g));
     lanes.add(even, lanes.add(lanes.add(b, f), lanes.add(d, h)))
@@ -81,7 +81,7 @@ fn across<L: Lanes>(lanes: L, sums: [L::Floats; WIDTH]) -> L::Floats {
 
 /// Calls `f` with every column and its place among the eight sums of a row.
 #[inline(always)]
-fn each_column(k: usize, mut f: impl FnMut(usize, usize)) {
+pub(super) fn each_column(k: usize, mut f: impl FnMut(usize, usize)) {
     for head in (0..k - k % WIDTH).step_by(WIDTH) {
         for slot in 0..WIDTH {
             f(head + slot, slot);

@@ -77,7 +77,7 @@ impl Part {
         let term = Term::new(prices.l1, prices.l2, bounds, rest, v);
         self.exact.push(term.exact);
         self.bounded.push(term.bounded);
-        self.excess = self.excess.max(term.excess);
+        self.excess = self.excess.max(rows.measure(prices, j).excess(term.excess));
         self.violators.push((v.hi.abs() - prices.l1, rows.first + j));
     }
 }

@@ -3,6 +3,7 @@
 
 use std::ops::Range;
 
+use super::cache::{Measure, Prices};
 use super::dot::{Price, dot, dot_pair};
 use super::exact::add_all;
 use super::panel::Panel;
@@ -237,6 +238,11 @@ impl<'a, T: Float> Rows<'a, T> {
     }
 
     #[inline(always)]
+    pub(super) fn measure(&self, prices: Prices, j: usize) -> Measure {
+        prices.measure(self.row(j), self.scale)
+    }
+
+    #[inline(always)]
     pub(super) fn dot(&self, j: usize, z: &Price) -> f64 {
         dot(self.row(j), self.scale, &z.hi)
     }
@@ -244,6 +250,18 @@ impl<'a, T: Float> Rows<'a, T> {
     #[inline(always)]
     pub(super) fn bounds(&self, j: usize) -> [f64; 2] {
         [self.lower.at(j), self.upper.at(j)]
+    }
+
+    /// The lower and the upper bounds of the eight rows from `first`, what is past the last row arbitrary.
+    #[inline(always)]
+    pub(super) fn bounds_of_eight(&self, first: usize) -> [[f64; WIDTH]; 2] {
+        [&self.lower, &self.upper].map(|bound| match bound {
+            Bound::All(value) => [value.to_f64(); WIDTH],
+            Bound::Each(values) => match values[first..].first_chunk::<WIDTH>() {
+                Some(eight) => eight.map(T::to_f64),
+                None => std::array::from_fn(|i| values.get(first + i).map_or(0.0, |x| x.to_f64())),
+            },
+        })
     }
 
     /// The weight nearest to zero that the box allows.

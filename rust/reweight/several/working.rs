@@ -2,7 +2,7 @@
 //! cache; a pass over all rows then says which others would move at that price. The furthest above l1
 //! join, those well below it leave, until none would move.
 
-use super::cache::{Cache, Prices, least_terms};
+use super::cache::{Cache, Prices, least_gap};
 use super::newton::{Budget, Goal, solve};
 use super::pricing::{furthest, price};
 use super::rows::Rows;
@@ -68,8 +68,9 @@ pub(super) fn working_set<T: Float>(
         start = NEAR;
         let priced = price(context, rows, prices, &z, &cache.ids)?;
         let objective = objective(&cache, prices, &target);
-        let norm: f64 = cache.weights.iter().map(|w| w.abs()).sum();
-        let total = own_gap + least_terms(prices, rows.total, objective, norm, priced.terms);
+        let length = cache.length(prices);
+        // No objective is negative.
+        let total = least_gap(prices, rows.total, objective, length, own_gap, priced.terms).min(objective);
         let status = if total <= gap {
             Status::Solved
         } else if budget.is_spent() {
