@@ -25,6 +25,7 @@ mod certificate;
 mod passes;
 mod price;
 mod problem;
+mod respond;
 mod sample;
 mod scalar;
 mod several;
