@@ -12,7 +12,7 @@
 use super::certificate::binding_misfit;
 use super::passes::{Extent, Measure, Picked, SQUARES, TOP, pick};
 use super::price::{Place, Response, Sums, Terms};
-use super::problem::{require_finite_everywhere, scale_of};
+use super::problem::{largest_of, scale_of};
 use super::respond::Responded;
 use super::sample::{Guess, Sample};
 use super::scalar::middle;
@@ -143,19 +143,9 @@ impl Prices {
 }
 
 impl<T: Float> Data<'_, '_, T> {
-    /// The largest y of a pass over all shards. What is not finite is refused by its place; `None`
-    /// where only its product with the scale is not.
+    /// The largest y of a pass over all shards.
     fn extent(&self, parts: impl Iterator<Item = Extent>) -> Result<Option<f64>> {
-        let mut all = Extent::default();
-        parts.for_each(|part| all.join(part));
-        let mut values = [all.largest, f64::from(u8::from(all.unfit))];
-        self.context.shards().max(&mut values)?;
-        let [largest, unfit] = values;
-        if unfit != 0.0 {
-            require_finite_everywhere(self.context, "psi_up", self.psi)?;
-            return Ok(None);
-        }
-        Ok(Some(largest))
+        largest_of(self.context, self.psi, parts)
     }
 
     /// Takes a scale that suits `largest`, where the sample's largest was far below.

@@ -286,17 +286,17 @@ pub(super) fn is_unique<T: Float>(
     problem: &Problem<'_, T>,
     price: Dd,
 ) -> Result<bool> {
+    let l1 = problem.l1;
+    let undecided = |j: usize| {
+        let v = problem.dot(j, price);
+        let distance = (v.hi.abs() - l1) + v.lo * v.hi.signum();
+        // z is known to twice the precision of a double.
+        problem.lower.at(j) < problem.upper.at(j) && distance.abs() <= 1e-25 * l1
+    };
     let parts = context.map_chunks(problem.n, CHUNK, |range| {
-        let undecided = |&j: &usize| {
-            let v = problem.dot(j, price);
-            let distance = (v.hi.abs() - problem.l1) + v.lo * v.hi.signum();
-            // z is known to twice the precision of a double.
-            problem.lower.at(j) < problem.upper.at(j) && distance.abs() <= 1e-25 * problem.l1
-        };
-        dispatch(
-            #[inline(always)]
-            || range.filter(undecided).take(2).collect::<Vec<_>>(),
-        )
+        // Few are near enough to be looked at in twice the precision.
+        let near = |&j: &usize| ((problem.psi(j) * price.hi).abs() - l1).abs() <= 1e-12 * l1;
+        range.filter(near).filter(|&j| undecided(j)).take(2).collect::<Vec<_>>()
     })?;
     // A row without effect is one too many: its weight is undecided whatever the others are.
     let count = |j: usize| if problem.psi(j) == 0.0 { 2 } else { 1 };

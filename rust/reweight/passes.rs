@@ -69,6 +69,27 @@ impl<L: Lanes> Watch<L> {
     }
 }
 
+/// The largest |ψ|.
+pub(super) struct Scan<'a, T> {
+    pub(super) psi: &'a [T],
+}
+
+impl<T: Float> Kernel for Scan<'_, T> {
+    type Output = Extent;
+
+    #[inline(always)]
+    fn run<L: Lanes>(self, lanes: L) -> Extent {
+        let (full, tail) = vectors(self.psi);
+        let mut watch = Watch::new(lanes);
+        for part in [full, tail.as_slice()] {
+            for x in part {
+                watch.see(lanes, lanes.abs(lanes.read(x)));
+            }
+        }
+        watch.extent(lanes)
+    }
+}
+
 /// The largest y and Σy².
 pub(super) struct Measure<'a, T> {
     pub(super) psi: &'a [T],
