@@ -208,10 +208,7 @@ impl Lanes for V3 {
     }
     #[inline(always)]
     fn select(self, mask: Self::Mask, yes: Self::Floats, no: Self::Floats) -> Self::Floats {
-        [
-            self.avx._mm256_blendv_pd(no[0], yes[0], mask[0]),
-            self.avx._mm256_blendv_pd(no[1], yes[1], mask[1]),
-        ]
+        [self.avx._mm256_blendv_pd(no[0], yes[0], mask[0]), self.avx._mm256_blendv_pd(no[1], yes[1], mask[1])]
     }
     #[inline(always)]
     fn keep(self, mask: Self::Mask, x: Self::Floats) -> Self::Floats {

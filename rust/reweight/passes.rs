@@ -197,12 +197,7 @@ pub(super) struct Sifted {
 }
 
 /// The sums of `psi` at all prices between those of the cuts.
-pub(super) fn sift<T: Float, const BOXED: bool>(
-    psi: &[T],
-    scale: f64,
-    surely: Cuts,
-    maybe: Cuts,
-) -> Sifted {
+pub(super) fn sift<T: Float, const BOXED: bool>(psi: &[T], scale: f64, surely: Cuts, maybe: Cuts) -> Sifted {
     let mut sifted = Sifted::default();
     let mut buffer = vec![0.0; BLOCK.min(psi.len()) + WIDTH];
     for psi in psi.chunks(BLOCK) {

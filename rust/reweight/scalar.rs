@@ -286,11 +286,11 @@ impl<T: Float> Equation<'_, '_, T> {
                     let end = first + chunk.len();
                     for (first, slots) in (first..).step_by(LANES).zip(chunk.chunks_mut(LANES)) {
                         let [psi, lower, upper] = problem.row_lanes(first, end);
-                        // Adding 0 turns a weight of −0 into 0.
-                        let weights: [T; LANES] = std::array::from_fn(
-                            #[inline(always)]
-                            |i| T::from_f64(line.weight(sign * psi[i], lower[i], upper[i]) + 0.0),
-                        );
+                        let mut weights = [T::ZERO; LANES];
+                        for i in 0..LANES {
+                            // Adding 0 turns a weight of −0 into 0.
+                            weights[i] = T::from_f64(line.weight(sign * psi[i], lower[i], upper[i]) + 0.0);
+                        }
                         slots.copy_from_slice(&weights[..slots.len()]);
                     }
                 },
