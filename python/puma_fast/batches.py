@@ -19,7 +19,7 @@ from torch import Tensor
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_PLAIN = (str, bytes, bytearray, bool, int, float, complex, type(None), np.generic)
+PLAIN = (str, bytes, bytearray, bool, int, float, complex, type(None), np.generic)
 """Leaves that are compared by their value and hold no tensors."""
 
 _NAMED = (type, types.FunctionType, types.BuiltinFunctionType, types.ModuleType)
@@ -78,7 +78,7 @@ def _equal(one: Any, other: Any, seen: set[tuple[int, int]]) -> bool:
         return _equal_tensors(one, other)
     if isinstance(one, np.ndarray):
         return _equal_arrays(one, other, seen)
-    if isinstance(one, _PLAIN):
+    if isinstance(one, PLAIN):
         return bool(one == other) or bool(one != one and other != other)
     if isinstance(one, _NAMED):
         return bool(one == other)
@@ -123,7 +123,7 @@ def _state(item: Any) -> Any:
 
 def _attributes(item: Any) -> dict[str, Any]:
     """Give what a dataclass or a user's plain object holds; nothing of a leaf."""
-    if isinstance(item, (*_PLAIN, *_NAMED, Tensor, np.ndarray, torch.nn.Module)):
+    if isinstance(item, (*PLAIN, *_NAMED, Tensor, np.ndarray, torch.nn.Module)):
         return {}
     if dataclasses.is_dataclass(item):
         return {each.name: getattr(item, each.name) for each in dataclasses.fields(item)}

@@ -29,6 +29,7 @@ from torch.utils.data import default_collate as torch_collate
 
 from puma_fast.batches import IncomparableError, equal, map_leaves, map_tensors, moved
 from puma_fast.distributed import Ranks
+from puma_fast.kept import Kept
 from puma_fast.marks import mark
 from puma_fast.numeric.arrays import as_count
 from puma_fast.numeric.ids import positions
@@ -101,6 +102,7 @@ class Samples:
         self._collate: Callable[[list[Any]], Any] = torch_collate
         self._workers: dict[str, Any] = {}
         self._progress = progress
+        self._kept = Kept()
         self._backs_off = isinstance(batch_size, str) and batch_size == "auto"
         if self._backs_off:
             batch_size = BATCH_SIZE if self.device.type == "cpu" else LARGEST_BATCH
@@ -195,7 +197,7 @@ class Samples:
         where = np.arange(self.n) if positions is None else positions
         size = max(1, min(self.batch_size, -(-len(where) // at_least)))
         chunks = [where[i : i + size] for i in range(0, len(where), size)]
-        batches = zip(chunks, self._read(where, chunks), strict=True)
+        batches = zip(chunks, self._read(chunks), strict=True)
         with self.bar(description, total=len(chunks), unit="batch") as shown:
             for chunk, batch in batches:
                 yield chunk, moved(batch, self.device)
@@ -206,8 +208,13 @@ class Samples:
         if not self._backs_off or tried == 1:
             return False
         self.batch_size = tried // 2
+        self._kept.clear()
         torch.cuda.empty_cache()
         return True
+
+    def keeping(self) -> AbstractContextManager[None]:
+        """Read each batch once from here on, as far as memory is granted, for the length of a call."""
+        return self._kept.open()
 
     def bar(self, description: str, *, unit: str, total: int | None = None) -> AbstractContextManager[Any]:
         """Make a progress bar that is seen once the work takes over two seconds."""
@@ -244,11 +251,10 @@ class Samples:
 
     def _read_here(self, where: NDArray[np.int64]) -> Any:
         """Read one batch in this process: workers are slow to start, and are seeded alike every time."""
-        return next(self._read(where, [where], workers={}))
+        return next(self._read([where], workers={}))
 
     def _read(
         self,
-        where: NDArray[np.int64],
         chunks: list[NDArray[np.int64]],
         workers: Mapping[str, Any] | None = None,
     ) -> Iterator[Any]:
@@ -262,15 +268,31 @@ class Samples:
                     return tensor[rows]
 
                 yield map_tensors(take, self._data)
-        elif self.is_stream:
+            return
+        known = [self._kept.get(chunk) for chunk in chunks]
+        left = [chunk for chunk, batch in zip(chunks, known, strict=True) if batch is None]
+        fresh = self._loaded(left, self._workers if workers is None else workers)
+        for chunk, batch in zip(chunks, known, strict=True):
+            if batch is not None:
+                yield batch
+                continue
+            read = next(fresh)
+            self._kept.put(chunk, read)
+            yield read
+        # A stream looks at its end whether it is one.
+        next(fresh, None)
+
+    def _loaded(self, chunks: list[NDArray[np.int64]], workers: Mapping[str, Any]) -> Iterator[Any]:
+        if not chunks:
+            return
+        if self.is_stream:
             yield from self._stream(chunks)
-        elif chunks:
+        else:
             yield from DataLoader(
                 self._data,
-                batch_size=max(len(chunk) for chunk in chunks),
-                sampler=where.tolist(),
+                batch_sampler=[chunk.tolist() for chunk in chunks],
                 collate_fn=self._collate,
-                **(self._workers if workers is None else workers),
+                **workers,
                 # Without one of its own, every iteration draws a seed from the user's generator.
                 generator=torch.Generator(),
             )

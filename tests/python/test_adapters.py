@@ -137,7 +137,8 @@ def test_a_trainer_that_was_run_is_read_in_order(tmp_path):
     ran.train()
     direct = pf.Puma(ran.model, data, holdout=data[:6], damping=0.1, batch_size=5)
     one = pf.Puma.from_trainer(ran, damping=0.1)
-    np.testing.assert_array_equal(one.influence(), direct.influence())
+    # The one loss is the trainer's, the other by name: they round apart.
+    np.testing.assert_allclose(one.influence(), direct.influence(), rtol=1e-5)
 
 
 class Weighted(transformers.Trainer):

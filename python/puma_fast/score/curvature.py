@@ -130,7 +130,7 @@ class Curvature:
 
 
 def _ggn_product(objective: Objective, batch: Any) -> Product:
-    """Σ over the batch of Jᵀ(∇²ℓ)J·tangent: forward for J, both ways for ∇²ℓ, backward for Jᵀ."""
+    """Σ over the batch of Jᵀ(∇²ℓ)J·tangent: forward for J, backward for ∇²ℓ, which is symmetric, and Jᵀ."""
     parameters = objective.parameters
 
     def outputs(at: Mapping[str, Tensor]) -> Any:
@@ -139,12 +139,10 @@ def _ggn_product(objective: Objective, batch: Any) -> Product:
     def loss(at: Any) -> Tensor:
         return objective.losses_of(at, batch).sum()
 
-    there, pull, *_ = vjp(outputs, parameters)
-
     def product(tangent: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        moved = objective.forward(outputs, parameters, tangent)
-        curved = objective.forward(grad(loss), there, moved)
-        pulled: dict[str, Tensor] = pull(curved)[0]
+        there, moved, pull = objective.forward.both_ways(outputs, parameters, tangent)
+        curve = vjp(grad(loss), there)[1]
+        pulled: dict[str, Tensor] = pull(curve(moved)[0])
         return pulled
 
     return product
@@ -171,10 +169,9 @@ def _fisher_product(objective: Objective, batch: Any) -> Product:
     def losses(at: Mapping[str, Tensor]) -> Tensor:
         return objective.losses(at, batch)
 
-    _, pull, *_ = vjp(losses, parameters)
-
     def product(tangent: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        pulled: dict[str, Tensor] = pull(objective.forward(losses, parameters, tangent))[0]
+        _, slopes, pull = objective.forward.both_ways(losses, parameters, tangent)
+        pulled: dict[str, Tensor] = pull(slopes)
         return pulled
 
     return product

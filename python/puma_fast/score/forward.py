@@ -43,25 +43,37 @@ class Forward:
 
     def __call__(self, function: Callable[[Any], Any], at: Any, along: Any) -> Any:
         """Give the derivative of `function` at `at` in the direction `along`."""
+        return self.with_value(function, at, along)[1]
+
+    def with_value(self, function: Callable[[Any], Any], at: Any, along: Any) -> tuple[Any, Any]:
+        """Give the value of `function` at `at` and its derivative in the direction `along`."""
         if self.missing is not None:
             return _double_reverse(function, at, along)
         try:
-            return jvp(function, (at,), (along,))[1]
+            value, derivative, *_ = jvp(function, (at,), (along,))
         except RuntimeError as error:
             missing = _without_rule(error)
             if missing is None:
                 raise
             try:
-                derivative = _double_reverse(function, at, along)
+                value, derivative = _double_reverse(function, at, along)
             except (NotImplementedError, RuntimeError):
                 # Not twice differentiable either: the operator named first is the one to replace.
                 raise error from None
-        self.missing = missing
-        warn(
-            f"torch has no forward-mode derivative of {self.missing}; two reverse passes are used in its "
-            "place, which give the same numbers in about twice the time"
-        )
-        return derivative
+            self.missing = missing
+            warn(
+                f"torch has no forward-mode derivative of {missing}; two reverse passes are used in its "
+                "place, which give the same numbers in about twice the time"
+            )
+        return value, derivative
+
+    def both_ways(
+        self, function: Callable[[Any], Any], at: Any, along: Any
+    ) -> tuple[Any, Any, Callable[[Any], Any]]:
+        """Give value, derivative and the pull-back of `function` at `at`, by one evaluation."""
+        found: Any = vjp(lambda here: self.with_value(function, here, along), at, has_aux=True)
+        value, pull, derivative = found
+        return value, derivative, lambda weights: pull(weights)[0]
 
 
 def _without_rule(error: RuntimeError) -> str | None:
@@ -73,10 +85,10 @@ def _without_rule(error: RuntimeError) -> str | None:
     return None if operator is None else operator[1]
 
 
-def _double_reverse(function: Callable[[Any], Any], at: Any, along: Any) -> Any:
+def _double_reverse(function: Callable[[Any], Any], at: Any, along: Any) -> tuple[Any, Any]:
     there, pull, *_ = vjp(function, at)
     linear = vjp(lambda u: pull(u)[0], map_tensors(torch.zeros_like, there))
-    return linear[1](along)[0]
+    return there, linear[1](along)[0]
 
 
 @contextmanager

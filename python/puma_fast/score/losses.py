@@ -45,12 +45,15 @@ class PerSample(NamedTuple):
         For reports.
     is_torchs : bool
         Whether the name is that of a loss of torch, and not a namesake of the user's.
+    is_by_row : bool
+        Whether it is known that a sample's loss is a function of its own row of the outputs.
     function : callable
         ``function(outputs, targets) -> (B,)``.
     """
 
     name: str
     is_torchs: bool
+    is_by_row: bool
     function: Callable[[Any, Any], Tensor]
 
 
@@ -109,7 +112,7 @@ def per_sample(loss: Loss) -> PerSample:
         values = values.flatten(1)
         return values.sum(1) if per_token else values.mean(1)
 
-    return PerSample(name, torchs, losses)
+    return PerSample(name, torchs, elementwise or by_class, losses)
 
 
 def _classes_second(outputs: Tensor, targets: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ goes through here: it is called functionally, in eval mode, and left exactly as 
 from __future__ import annotations
 
 import copy
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from numbers import Real
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
@@ -104,7 +104,7 @@ class Objective:
         self._entered: tuple[object, ...] | None = None
         self._watched: WeakSet[Samples] = WeakSet()
         self._edits = 0
-        self.loss_name, self.loss_is_torchs, self._loss = per_sample(loss)
+        self.loss_name, self.loss_is_torchs, self._loss_is_by_row, self._loss = per_sample(loss)
 
     def of(self, model: nn.Module) -> Objective:
         """Give the same objective of another model with the same parameters: an earlier checkpoint, say."""
@@ -205,7 +205,18 @@ class Objective:
         No per-sample gradient is formed; the cost is about that of two forward passes.
         """
         tangent = self.layout.split(direction)
-        moved: Tensor = self.forward(lambda at: self.losses(at, batch), self.parameters, tangent)
+        if self._whole is not None:
+            moved: Tensor = self.forward(lambda at: self.losses(at, batch), self.parameters, tangent)
+            return moved
+        outputs, shifts = self.forward.with_value(
+            lambda at: self.outputs(at, batch), self.parameters, tangent
+        )
+        if not (self._loss_is_by_row and isinstance(outputs, Tensor)):
+            moved = self.forward(lambda at: self.losses_of(at, batch), outputs, shifts)
+            return moved
+        # Torch's losses are several times dearer in forward than in reverse mode.
+        slopes = grad(lambda at: self.losses_of(at, batch).sum())(outputs)
+        moved = (slopes * shifts).flatten(1).sum(1)
         return moved
 
     @contextmanager
@@ -221,6 +232,7 @@ class Objective:
         try:
             # The user may call from under inference_mode, where nothing can be differentiated.
             with (
+                ExitStack() as stack,
                 torch.inference_mode(False),
                 full_precision,
                 unchanged_randomness(),
@@ -228,6 +240,8 @@ class Objective:
                 differentiable_kernels(self.model),
                 in_mode(self.model, train=False),
             ):
+                for samples in list(self._watched):
+                    stack.enter_context(samples.keeping())
                 yield
         finally:
             self._entered = outer

@@ -7,11 +7,12 @@ only for those who ask for them, a chunk at a time.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
-from torch.func import grad, jvp, vmap
+from torch.func import grad, vmap
 
 from puma_fast import sweep
 from puma_fast.batches import map_tensors
@@ -136,16 +137,10 @@ class Passes:
         objective = self.objective
         together = self._shares_evaluations and len(directions) > 1 and objective.forward.missing is None
         if together:
-            parameters, layout = objective.parameters, objective.layout
-
-            def along(direction: Tensor) -> Tensor:
-                moved: Tensor = jvp(
-                    lambda at: objective.losses(at, batch), (parameters,), (layout.split(direction),)
-                )[1]
-                return moved
-
             try:
-                return list(vmap(along, chunk_size=TANGENTS_AT_ONCE)(directions))
+                return list(
+                    vmap(partial(objective.derivatives, batch), chunk_size=TANGENTS_AT_ONCE)(directions)
+                )
             except (NotImplementedError, RuntimeError, ValueError) as error:
                 self._shares_evaluations = False
                 one_by_one("several directions", error)

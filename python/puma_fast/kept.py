@@ -1,0 +1,69 @@
+"""Batches kept for the next pass of the same call.
+
+A curvature solve reads the data once per product; a Dataset that decodes its items from files would spend
+most of the time on reading the same again. What is kept lasts for one call of the user's, since nobody can
+see whether a Dataset was written between two.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor
+
+from puma_fast.batches import PLAIN, map_leaves
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+MEMORY = 2**30
+"""Bytes of tensors kept for one data set, at most; what comes later is read again each time."""
+
+
+class Kept:
+    """Batches by the positions of their samples."""
+
+    def __init__(self) -> None:
+        self._is_open = False
+        self.clear()
+
+    @contextmanager
+    def open(self) -> Iterator[None]:
+        """Keep batches until the outermost of these is left."""
+        outermost, self._is_open = not self._is_open, True
+        try:
+            yield
+        finally:
+            if outermost:
+                self._is_open = False
+                self.clear()
+
+    def clear(self) -> None:
+        """Let go of everything."""
+        self._batches: dict[bytes, Any] = {}
+        self._bytes = 0
+
+    def get(self, positions: NDArray[np.int64]) -> Any:
+        """Give the batch of the samples at these positions, None where it is not there."""
+        return self._batches.get(positions.tobytes())
+
+    def put(self, positions: NDArray[np.int64], batch: Any) -> None:
+        """Keep a batch where there is room, if it is tensors and numbers in containers that are copied.
+
+        Containers are copied as a batch is moved, and torch lets no model write to a tensor that was handed
+        in while it differentiates; an object of the user's could change unseen.
+        """
+        if not self._is_open:
+            return
+        leaves: list[Any] = []
+        map_leaves(leaves.append, batch, is_leaf=lambda item: hasattr(item, "to"))
+        tensors = [leaf for leaf in leaves if isinstance(leaf, Tensor)]
+        size = sum(each.nbytes for each in tensors)
+        known = len(tensors) + sum(isinstance(leaf, PLAIN) for leaf in leaves) == len(leaves)
+        if known and tensors and self._bytes + size <= MEMORY:
+            self._bytes += size
+            self._batches[positions.tobytes()] = batch
