@@ -50,7 +50,7 @@ SETTINGS = {
 DENSE = {"daqp": 500, "quadprog": 500}
 """Largest n for solvers that want dense matrices."""
 
-LIMIT = 20.0
+LIMIT = 10.0
 """Seconds that a solve may be expected to take, by the smaller size before it."""
 
 
@@ -173,7 +173,7 @@ def qp_rows(name, sizes):
 def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--slsqp", type=int, nargs="*", default=[200, 500, 1000], help="sizes for SLSQP")
+    parser.add_argument("--slsqp", type=int, nargs="*", default=[200, 500], help="sizes for SLSQP")
     parser.add_argument("--sorted", type=int, nargs="*", default=[10**5, 10**6], help="sizes for NumPy")
     parser.add_argument("--qp", type=int, nargs="*", default=[500, 10**4, 10**5], help="for QP solvers")
     arguments = parser.parse_args()

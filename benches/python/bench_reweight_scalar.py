@@ -56,8 +56,10 @@ def memory(n, dtype):
     print(f"n = {n:,} {psi.dtype}: {extra / 2**20:.0f} MiB at the peak beside ψ and out, {share:.3f} of ψ.")
 
 
-def in_halves(pool, threads, run, *arrays):
-    """Give `run` on the arrays cut for so many threads."""
+def in_parts(pool, threads, run, arrays):
+    """Give `run` on the arrays, cut where there are threads to share them."""
+    if threads == 1:
+        return lambda: run(*arrays)
     parts = list(zip(*(np.array_split(array, threads) for array in arrays), strict=True))
     return lambda: [future.result() for future in [pool.submit(run, *part) for part in parts]]
 
@@ -72,14 +74,14 @@ def rows(n, dtype, rounds, threads, pool):
     few = prices | {"l1": 0.8 * info.l1_max}
     box = {"lower": -2 * info.l1_norm / n, "upper": 3 * info.l1_norm / n}
 
-    def yardstick(run, *arrays):
-        return in_halves(pool, threads, run, *arrays) if threads > 1 else lambda: run(*arrays)
+    def yardstick(run, arrays):
+        return in_parts(pool, threads, run, arrays)
 
     contenders = {
-        "sum": yardstick(np.sum, psi),
-        "max": yardstick(np.max, psi),
-        "scaled": yardstick(lambda x, y: np.multiply(x, two, out=y), psi, copy),
-        "copied": yardstick(lambda x, y: np.copyto(y, x), psi, copy),
+        "sum": yardstick(np.sum, [psi]),
+        "max": yardstick(np.max, [psi]),
+        "scaled": yardstick(lambda x, y: np.multiply(x, two, out=y), [psi, copy]),
+        "copied": yardstick(lambda x, y: np.copyto(y, x), [psi, copy]),
         "C1 fresh": lambda: psi * two,
         "dense, out=": lambda: pf.solve_weights(psi, **prices, out=out),
         "dense, fresh": lambda: pf.solve_weights(psi, **prices),
@@ -127,7 +129,7 @@ def child(arguments, **environment):
 def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--sizes", type=int, nargs="*", default=[10**6, 10**7, 10**8])
+    parser.add_argument("--sizes", type=int, nargs="*", default=[10**7, 10**8])
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--threads", type=int, nargs="*", default=[1, 2])
     parser.add_argument("--levels", nargs="*", default=["avx512", "avx2"])

@@ -302,7 +302,7 @@ fn check_box<T: Float>(context: &Context<'_>, n: usize, options: &Options<'_, T>
     let same = matches!((options.lower, options.upper), (Bound::All(_), Bound::All(_)));
     let is_good = |j: usize| {
         let (lower, upper) = (options.lower.at(j), options.upper.at(j));
-        (lower <= upper) & (lower < f64::INFINITY) & (upper > f64::NEG_INFINITY)
+        (lower <= upper) && (lower < f64::INFINITY) && (upper > f64::NEG_INFINITY)
     };
     let bad = context.map_chunks(if same { n.min(1) } else { n }, CHUNK, |mut range| {
         // No early exit, so that the loop is vectorised; the place is looked for only when needed.
