@@ -1,5 +1,5 @@
-//! Every refusal of the crate. A message names the argument, the rule, the value and the way out;
-//! slow convergence is never an error but a status in the result.
+//! Every refusal of the crate. A message names the argument, the rule, the value and the way out, in the words
+//! of the Python package; slow convergence is never an error but a status in the result.
 
 use thiserror::Error;
 
@@ -10,11 +10,11 @@ pub type Result<T> = std::result::Result<T, Error>;
 #[derive(Debug, Error, Clone, PartialEq)]
 pub enum Error {
     /// Lengths or dimensions that do not fit together.
-    #[error("{name}: {rule}; got {got}")]
+    #[error("{}", refusal(name, rule, got))]
     Shape {
         /// The argument at fault.
         name: &'static str,
-        /// The rule it breaks and the way out.
+        /// The rule it breaks, as what is said of the argument, and behind a semicolon the way out.
         rule: &'static str,
         /// What was given.
         got: String,
@@ -33,11 +33,11 @@ pub enum Error {
         value: f64,
     },
     /// A parameter outside its range.
-    #[error("{name}: {rule}; got {got}")]
+    #[error("{}", refusal(name, rule, got))]
     Parameter {
         /// The argument at fault.
         name: &'static str,
-        /// The rule it breaks and the way out.
+        /// The rule it breaks, as what is said of the argument, and behind a semicolon the way out.
         rule: &'static str,
         /// What was given.
         got: String,
@@ -55,6 +55,14 @@ pub enum Error {
     Interrupted,
 }
 
+/// The argument, the rule, what was given, and the way out, where there is one to tell.
+fn refusal(name: &str, rule: &str, got: &str) -> String {
+    match rule.split_once("; ") {
+        Some((rule, way_out)) => format!("{name} {rule}, got {got}; {way_out}"),
+        None => format!("{name} {rule}, got {got}"),
+    }
+}
+
 impl Error {
     /// A [`Error::Parameter`] with its value printed.
     pub(crate) fn parameter(name: &'static str, rule: &'static str, got: impl std::fmt::Display) -> Self {
@@ -64,5 +72,17 @@ impl Error {
     /// A [`Error::Shape`] with its value printed.
     pub(crate) fn shape(name: &'static str, rule: &'static str, got: impl std::fmt::Display) -> Self {
         Self::Shape { name, rule, got: got.to_string() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_ends_with_the_way_out() {
+        let error = Error::parameter("l1", "must be at least 0; leave it out", -1);
+        assert_eq!(error.to_string(), "l1 must be at least 0, got -1; leave it out");
+        assert_eq!(Error::shape("out", "needs one place", 2).to_string(), "out needs one place, got 2");
     }
 }

@@ -21,11 +21,23 @@ const WAVE: usize = 128;
 /// The most threads a call may ask for: more than any machine gains by, and pools are kept for good.
 const MOST_THREADS: usize = 1024;
 
-/// How a call runs: its threads, its stop request and the other shards. The first argument of every
-/// capability.
+/// How far a call has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// One of what is counted.
+    pub unit: &'static str,
+    /// How many are done.
+    pub done: usize,
+    /// How many there will be, where that is known.
+    pub total: Option<usize>,
+}
+
+/// How a call runs: its threads, its stop request, who hears of its progress and the other shards. The
+/// first argument of every capability.
 pub struct Context<'a> {
     threads: usize,
     should_stop: &'a dyn Fn() -> bool,
+    hear: Option<&'a dyn Fn(Progress)>,
     shards: Shards<'a>,
 }
 
@@ -44,13 +56,28 @@ impl<'a> Context<'a> {
             Some(threads) => threads,
             None => default_threads(),
         };
-        Ok(Self { threads, should_stop, shards: Shards::whole() })
+        Ok(Self { threads, should_stop, hear: None, shards: Shards::whole() })
     }
 
     /// The same for one of several shards of the data.
     #[must_use]
     pub fn with_shards(self, shards: Shards<'a>) -> Self {
         Self { shards, ..self }
+    }
+
+    /// The same with somebody who hears how far the call has come. It happens on the calling thread, as
+    /// often as an iteration takes a step, so it has to be cheap: what takes longer waits for the next look
+    /// at the stop request.
+    #[must_use]
+    pub fn with_progress(self, hear: &'a dyn Fn(Progress)) -> Self {
+        Self { hear: Some(hear), ..self }
+    }
+
+    /// Says how far the call has come: `done` of `total`, one of which is a `unit`.
+    pub fn progress(&self, unit: &'static str, done: usize, total: Option<usize>) {
+        if let Some(hear) = self.hear {
+            hear(Progress { unit, done, total });
+        }
     }
 
     /// This process's place among the shards of the data; the whole unless told otherwise.

@@ -1,4 +1,4 @@
-"""Order: top-k, sets, sorting and group sums, ours against NumPy, torch, polars and pandas.
+"""Order: top-k, sets and sorting, ours against NumPy, torch, polars, pyarrow, pandas and bottleneck.
 
 Run with ``python benches/python/bench_order.py [--n 10000000]``; prints Markdown for benches/RESULTS.md.
 R1 is one read-only pass over the scores, the faster of NumPy's sum and our own scan with as many threads;
@@ -13,12 +13,16 @@ import argparse
 import os
 import subprocess
 import sys
+from typing import TYPE_CHECKING
 
 from referee import alternate, versions
 
 import numpy as np  # isort: skip
 
 import puma_fast as pf  # isort: skip
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 NARROW = "X86_V4 AVX512_ICL AVX512_SPR"
 
@@ -36,45 +40,74 @@ def patterns(n: int) -> dict[str, np.ndarray]:
     }
 
 
-def rivals(n: int, threads: int) -> dict[str, dict[str, object]]:
+def half_sure(x: np.ndarray) -> np.ndarray:
+    """Make a second score of each sample, unlike the first."""
+    return np.roll(x, len(x) // 3)
+
+
+def rivals(n: int, threads: int) -> dict[str, dict[str, Callable[[], object]]]:
     """Give the calls of each rival that is installed, by job; name the others."""
     x = patterns(n)["normal"]
-    calls: dict[str, dict[str, object]] = {
-        "top 1000": {"numpy.argpartition": lambda: np.argpartition(x, n - 1000)[n - 1000 :]},
+    calls: dict[str, dict[str, Callable[[], object]]] = {
+        "top 1000": {
+            "numpy.argpartition": lambda: np.argpartition(x, n - 1000)[n - 1000 :],
+            "numpy.partition (values only)": lambda: np.partition(x, n - 1000)[n - 1000 :],
+        },
         "set of n/2": {"numpy.argpartition": lambda: np.argpartition(x, n // 2)[n // 2 :]},
         "argsort": {
             "numpy.argsort": lambda: np.argsort(x),
             "numpy.argsort, stable": lambda: np.argsort(x, kind="stable"),
         },
     }
-    missing = []
-    try:
+
+    def torch() -> None:
         import torch
 
         torch.set_num_threads(threads)
         tensor = torch.from_numpy(x)
         calls["top 1000"]["torch.topk"] = lambda: torch.topk(tensor, 1000)
         calls["argsort"]["torch.sort, stable"] = lambda: torch.sort(tensor, stable=True)
-    except ImportError:
-        missing.append("torch")
-    try:
-        os.environ["POLARS_MAX_THREADS"] = str(threads)
+
+    def polars() -> None:
         import polars
 
         series = polars.Series(x)
         calls["top 1000"]["polars.top_k (values only)"] = lambda: series.top_k(1000)
         calls["argsort"]["polars.arg_sort"] = series.arg_sort
-    except ImportError:
-        missing.append("polars")
-    try:
+
+    def pyarrow() -> None:
+        import pyarrow
+        import pyarrow.compute
+
+        pyarrow.set_cpu_count(threads)
+        table = pyarrow.table({"x": x})
+        best = pyarrow.compute.SelectKOptions(1000, [("x", "descending")])
+        calls["top 1000"]["pyarrow.select_k_unstable"] = lambda: pyarrow.compute.select_k_unstable(
+            table, options=best
+        )
+        calls["argsort"]["pyarrow.array_sort_indices"] = lambda: pyarrow.compute.array_sort_indices(
+            table["x"]
+        )
+
+    def pandas() -> None:
         import pandas
 
         frame = pandas.Series(x)
         calls["top 1000"]["pandas.nlargest"] = lambda: frame.nlargest(1000)
-    except ImportError:
-        missing.append("pandas")
+
+    def bottleneck() -> None:
+        import bottleneck
+
+        calls["top 1000"]["bottleneck.argpartition"] = lambda: bottleneck.argpartition(-x, 1000)[:1000]
+
+    missing = []
+    for rival in (torch, polars, pyarrow, pandas, bottleneck):
+        try:
+            rival()
+        except ImportError:
+            missing.append(rival.__name__)
     if missing:
-        print(f"Not installed, so not run: {', '.join(missing)}.\n")
+        print(f"Not installed, so not run: {', '.join(missing)}.\n", flush=True)
     return calls
 
 
@@ -88,6 +121,7 @@ def numpy_alone(n: int) -> None:
             "argsort": lambda: np.argsort(x),
         },
         3,
+        min,
     )
     print(";".join(f"{job}={time}" for job, time in seconds.items()))
 
@@ -116,7 +150,6 @@ def goals(n: int, threads: int, rounds: int) -> None:
     print("|---|---|---|---|---|---|---|---|")
     for name, x in patterns(n).items():
         nan = "last" if name == "one NaN" else "raise"
-        wide = x.astype(np.float64)
         options = {"nan": nan, "n_threads": threads}
         calls = {
             "sum": x.sum,
@@ -124,10 +157,14 @@ def goals(n: int, threads: int, rounds: int) -> None:
             "top": lambda x=x, o=options: pf.top_k(x, 1000, **o),
             "more": lambda x=x, o=options: pf.top_k(x, 100_000, **o),
             "half": lambda x=x, o=options: pf.top_k(x, n // 2, sorted=False, **o),
+        }
+        seconds, _ = alternate(calls, 3 * rounds, min)
+        wide = x.astype(np.float64)
+        sorts = {
             "sort": lambda x=x, o=options: pf.argsort(x, **o),
             "wide": lambda x=wide, o=options: pf.argsort(x, **o),
         }
-        seconds, _ = alternate(calls, rounds)
+        seconds |= alternate(sorts, rounds, min)[0]
         pass_ = min(seconds["sum"], seconds["scan"])
         print(
             f"| {name} | {pass_ * 1e3:.2f} | {x.nbytes / pass_ / 1e9:.0f} | {seconds['top'] / pass_:.2f} "
@@ -135,6 +172,30 @@ def goals(n: int, threads: int, rounds: int) -> None:
             f"| {seconds['sort'] / n * 1e9:.1f} | {seconds['wide'] / n * 1e9:.1f} |",
             flush=True,
         )
+    print()
+
+
+def filters(n: int, threads: int, rounds: int) -> None:
+    """Print Algorithm 2's filter at once and in three steps, as multiples of a read pass over one array."""
+    x = patterns(n)["normal"]
+    sure = half_sure(x)
+    print(f"| {threads} thread(s), k | suspects / R1 | bottom_k, top_k, difference / R1 | NumPy / R1 |")
+    print("|---|---|---|---|")
+    for k in (1000, n // 10):
+        options = {"sorted": False, "n_threads": threads}
+        calls = {
+            "scan": lambda: pf.select_scores(x, at_least=np.inf, n_threads=threads),
+            "sum": x.sum,
+            "once": lambda k=k: pf.suspects(x, sure, k, n_threads=threads),
+            "steps": lambda k=k, o=options: pf.difference(pf.bottom_k(x, k, **o), pf.top_k(sure, k, **o)),
+            "numpy": lambda k=k: np.setdiff1d(
+                np.argpartition(x, k)[:k], np.argpartition(sure, n - k)[n - k :]
+            ),
+        }
+        seconds, _ = alternate(calls, rounds, min)
+        pass_ = min(seconds["sum"], seconds["scan"])
+        columns = " | ".join(f"{seconds[way] / pass_:.2f}" for way in ("once", "steps", "numpy"))
+        print(f"| {k:,} | {columns} |", flush=True)
     print()
 
 
@@ -146,18 +207,20 @@ def against(n: int, threads: int, rounds: int) -> None:
         "set of n/2": lambda: pf.top_k(x, n // 2, sorted=False, n_threads=threads),
         "argsort": lambda: pf.argsort(x, n_threads=threads),
     }
-    narrow = without_avx512(n)
-    print(f"| {threads} thread(s) | rival | ours, ms | rival, ms | ratio |")
-    print("|---|---|---|---|---|")
-    for job, calls in rivals(n, threads).items():
-        seconds, _ = alternate({"ours": ours[job], **calls}, rounds)
+    contenders, narrow = rivals(n, threads), without_avx512(n)
+    print(f"| {threads} thread(s) | rival | ours, ms | ours / R1 | rival, ms | rival / R1 | ratio |")
+    print("|---|---|---|---|---|---|---|")
+    for job, calls in contenders.items():
+        seconds, _ = alternate({"ours": ours[job], **calls}, rounds, min)
+        scan = {"scan": lambda: pf.select_scores(x, at_least=np.inf, n_threads=threads), "sum": x.sum}
+        pass_ = min(alternate(scan, 3 * rounds, min)[0].values())
         times = {rival: time for rival, time in seconds.items() if rival != "ours"}
         if job in narrow:
             times["numpy without AVX-512"] = narrow[job]
         for rival, time in times.items():
             print(
-                f"| {job} | {rival} | {seconds['ours'] * 1e3:.2f} | {time * 1e3:.1f} "
-                f"| {time / seconds['ours']:.1f}× |",
+                f"| {job} | {rival} | {seconds['ours'] * 1e3:.2f} | {seconds['ours'] / pass_:.2f} "
+                f"| {time * 1e3:.1f} | {time / pass_:.1f} | {time / seconds['ours']:.1f}× |",
                 flush=True,
             )
     print()
@@ -168,15 +231,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--n", type=int, default=10**7)
     parser.add_argument("--threads", type=int, nargs="*", default=[1, 2])
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--numpy-alone", action="store_true", help="for this script's own use")
     arguments = parser.parse_args()
+    # Read by polars when it is loaded, once for all.
+    os.environ["POLARS_MAX_THREADS"] = str(max(arguments.threads))
     if arguments.numpy_alone:
         numpy_alone(arguments.n)
         return
-    print("Medians of alternate runs. " + versions("numpy") + "\n")
+    print("The best of alternate runs. " + versions("numpy") + "\n")
     for threads in arguments.threads:
         goals(arguments.n, threads, arguments.rounds)
+        filters(arguments.n, threads, arguments.rounds)
     for threads in arguments.threads:
         against(arguments.n, threads, arguments.rounds)
 

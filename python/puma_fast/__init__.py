@@ -38,6 +38,7 @@ _HOME = {
     "select_scores": "puma_fast.numeric.order",
     "solve_weights": "puma_fast.numeric.reweight",
     "solve_weights_path": "puma_fast.numeric.reweight",
+    "suspects": "puma_fast.numeric.order",
     "top_k": "puma_fast.numeric.order",
     "unfit": "puma_fast.edit.linear",
 }

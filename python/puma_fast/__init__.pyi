@@ -9,6 +9,7 @@ from puma_fast.numeric.order import difference as difference
 from puma_fast.numeric.order import group_sums as group_sums
 from puma_fast.numeric.order import intersection as intersection
 from puma_fast.numeric.order import select_scores as select_scores
+from puma_fast.numeric.order import suspects as suspects
 from puma_fast.numeric.order import top_k as top_k
 from puma_fast.numeric.reweight import WeightsInfo as WeightsInfo
 from puma_fast.numeric.reweight import WeightsPath as WeightsPath
@@ -46,6 +47,7 @@ __all__ = [
     "select_scores",
     "solve_weights",
     "solve_weights_path",
+    "suspects",
     "top_k",
     "unfit",
 ]

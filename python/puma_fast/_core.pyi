@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from puma_fast.numeric.arrays import FloatArray, LabelArray
 from puma_fast.numeric.shard import Shard
+from puma_fast.progress import Report
 
 __all__ = [
     "__version__",
@@ -20,6 +21,7 @@ __all__ = [
     "select",
     "simd_level",
     "solve_weights",
+    "suspects",
     "top_k",
 ]
 
@@ -58,6 +60,7 @@ def solve_weights(
     sparse: bool,
     out: FloatArray | None,
     shard: Shard | None,
+    progress: Report | None,
     n_threads: int | None,
 ) -> tuple[Any, _WeightsFacts]: ...
 def argsort(scores: FloatArray, largest: bool, nan: str, n_threads: int | None) -> NDArray[np.int64]: ...
@@ -71,6 +74,7 @@ def kmeans(
     seed: int,
     n_threads: int | None,
     shard: Shard | None,
+    progress: Report | None,
     bounds: bool,
 ) -> tuple[
     NDArray[np.int32], NDArray[np.float64], float, int, Literal["converged", "max_iter", "empty_clusters"]
@@ -101,6 +105,16 @@ def select(
     at_least: float,
     at_most: float,
     nan: str,
+    shard: Shard | None,
+    n_threads: int | None,
+) -> NDArray[np.int64]: ...
+def suspects(
+    influence: FloatArray,
+    k: int,
+    confidence: FloatArray,
+    k_confident: int,
+    nan: str,
+    mapped: tuple[bool, bool],
     shard: Shard | None,
     n_threads: int | None,
 ) -> NDArray[np.int64]: ...

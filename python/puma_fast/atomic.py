@@ -1,14 +1,22 @@
-"""Files that are there whole or not at all, so that a kill leaves no half result."""
+"""Files: named by a path, and there whole or not at all, so that a kill leaves no half result."""
 
 from __future__ import annotations
 
 import os
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+
+def as_path(name: str, value: Any) -> Path:
+    """Give `value`, the argument `name`, as a path; what names no file is refused."""
+    if not isinstance(value, (str, os.PathLike)):
+        msg = f"{name} must be a path, a str or a pathlib.Path, got {type(value).__name__}"
+        raise TypeError(msg)
+    return Path(value)
 
 
 @contextmanager

@@ -31,7 +31,7 @@ from puma_fast.batches import IncomparableError, equal, map_leaves, map_tensors,
 from puma_fast.distributed import Ranks
 from puma_fast.kept import Kept
 from puma_fast.marks import mark
-from puma_fast.numeric.arrays import as_count
+from puma_fast.numeric.arrays import as_array, as_count
 from puma_fast.numeric.ids import positions
 from puma_fast.progress import bar
 from puma_fast.restored import unchanged_randomness
@@ -101,7 +101,7 @@ class Samples:
         self.device = torch.device(device)
         self._collate: Callable[[list[Any]], Any] = torch_collate
         self._workers: dict[str, Any] = {}
-        self._progress = progress
+        self.progress = progress
         self._kept = Kept()
         self._backs_off = isinstance(batch_size, str) and batch_size == "auto"
         if self._backs_off:
@@ -121,7 +121,7 @@ class Samples:
             data = data.dataset
         self.batch_size: int = batch_size or BATCH_SIZE
         self._data = _accepted(name, data, has_ids=ids is not None)
-        names = None if ids is None else np.asarray(ids)
+        names = None if ids is None else as_array("ids", _on_the_host(ids))
         self.is_stream = isinstance(self._data, IterableDataset)
         self._columns = _columns(self._data)
         length = names.size if self.is_stream and names is not None else None
@@ -145,29 +145,13 @@ class Samples:
         return None if self._positions is None else list(self._positions)
 
     def positions(self, ids: ArrayLike, *, name: str = "ids") -> NDArray[np.int64]:
-        """Find the positions of the samples called `ids`, in the order given.
+        """Find the positions of the samples called `ids`: by position unless the data was given names.
 
-        Parameters
-        ----------
-        ids : array_like of shape (m,)
-            Names of samples (positions unless the data was given names), or a mask of n booleans.
-        name : str, default "ids"
-            The argument's name, for messages.
-
-        Returns
-        -------
-        ndarray of shape (m,), int64
-
-        Raises
-        ------
-        ValueError
-            None, duplicate or unknown ones.
+        `puma_fast.numeric.ids.positions` says what is accepted and what is refused.
         """
-        if isinstance(ids, Tensor):
-            ids = ids.cpu().numpy()
         names = self._positions
         look_up = None if names is None else partial(_look_up, names, name, self.name)
-        return positions(ids, self.n, name=name, data=self.name, look_up=look_up)
+        return positions(_on_the_host(ids), self.n, name=name, data=self.name, look_up=look_up)
 
     def batches(
         self,
@@ -218,7 +202,7 @@ class Samples:
 
     def bar(self, description: str, *, unit: str, total: int | None = None) -> AbstractContextManager[Any]:
         """Make a progress bar that is seen once the work takes over two seconds."""
-        return bar(description, unit=unit, total=total, progress=self._progress)
+        return bar(description, unit=unit, total=total, progress=self.progress)
 
     def scattered(self) -> NDArray[np.int64] | None:
         """Give all positions in one random order, always the same; None for a stream, which has its own."""
@@ -316,7 +300,10 @@ class Samples:
                 return
         if ready == len(chunks):
             return
-        msg = f"{self.name} gave fewer samples than its {self.n} ids; give one id per sample"
+        msg = (
+            f"{self.name} gave fewer samples than its {self.n} ids; give one id per sample, and let its "
+            "__iter__ begin anew each time"
+        )
         raise ValueError(msg)
 
     def _check_repeatable(self) -> None:
@@ -324,8 +311,19 @@ class Samples:
         # A stream is probed at its start, so that the check does not read all of it.
         last = probes - 1 if self.is_stream else self.n - 1
         where = np.linspace(0, last, probes).astype(np.int64)
-        with unchanged_randomness():
-            once, again = self._read_here(where), self._read_here(where)
+        look = self.bar(f"two readings of {self.name}", unit="reading", total=2)
+        with unchanged_randomness(), look as shown:
+            try:
+                once = self._read_here(where)
+                shown.update()
+                again = self._read_here(where)
+                shown.update()
+            except Exception as error:
+                error.add_note(
+                    f"Raised on reading {probes} samples of {self.name} into one batch: each of them must be "
+                    "tensors, arrays or numbers of the same shapes, or pass a DataLoader with a collate_fn"
+                )
+                raise
             try:
                 same = equal(once, again)
             except IncomparableError as error:
@@ -336,11 +334,17 @@ class Samples:
                 )
                 raise TypeError(msg) from None
         if not same:
+            why = ", or an __iter__ that goes on where the last one stopped" if self.is_stream else ""
             msg = (
-                f"{self.name} reads differently the second time: random transforms or a shuffled order. "
+                f"{self.name} reads differently the second time: random transforms or a shuffled order{why}. "
                 "Pass the data without augmentation, so that a score belongs to a sample"
             )
             raise ValueError(msg)
+
+
+def _on_the_host(ids: Any) -> Any:
+    """Fetch ids that are a tensor from a device that holds values; they are few."""
+    return ids.cpu() if isinstance(ids, Tensor) and not ids.is_meta else ids
 
 
 def _positions(ids: NDArray[Any], n: int) -> dict[Any, int]:

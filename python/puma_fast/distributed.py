@@ -14,6 +14,7 @@ import numpy as np
 import torch
 import torch.distributed as dist
 
+from puma_fast.numeric.arrays import as_number
 from puma_fast.numeric.shard import Shard
 
 if TYPE_CHECKING:
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 
 PATIENCE = 600.0
 """Seconds that a rank waits for the others by default: longer than a pass over the data takes them."""
+
+_LONGEST = 1e9
+"""Seconds, 31 years: the clock of a process group ends somewhere beyond."""
 
 
 class LostRankError(RuntimeError):
@@ -52,7 +56,7 @@ class Ranks:
     ) -> None:
         self.index = index
         self.count = count
-        self.patience = patience
+        self.patience = as_number("patience", patience, above=0, below=_LONGEST, hint=" of seconds")
         self._group = group
         # NCCL reads the memory of the device alone, Gloo that of the host.
         on_device = group is not None and dist.get_backend(group) == "nccl"
@@ -69,10 +73,11 @@ class Ranks:
         LostRankError
             Not all ranks came within `patience` seconds.
         """
+        alone = cls(patience=patience)
         if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
-            return cls()
+            return alone
         count = dist.get_world_size()
-        group = dist.new_group(timeout=timedelta(seconds=patience))
+        group = dist.new_group(timeout=timedelta(seconds=alone.patience))
         joined = cls(dist.get_rank(), count, group, patience)
         # Whoever is missing is missed here, before long work.
         joined.total(torch.zeros(1))

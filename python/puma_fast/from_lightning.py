@@ -26,27 +26,17 @@ _OF_THE_LOSS = ("loss", "forward", "targets", "objective")
 
 
 def lightning_arguments(module: nn.Module, datamodule: Any, **given: Any) -> dict[str, Any]:
-    """Read the data from a data module, and take the module off its trainer.
+    """Read the data from a data module, and take the module off its trainer; what is `given` goes before.
 
-    Parameters
-    ----------
-    module : lightning.LightningModule
-        Trained. Its `forward` gives the outputs.
-    datamodule : lightning.LightningDataModule
-        Its train loader's dataset is the data; of its validation loader, where there is one, the holdout.
-    **given
-        Arguments of `Puma`.
-
-    Returns
-    -------
-    dict
-        Arguments of `Puma`.
-
-    Raises
-    ------
-    ValueError
-        A loss that is not the one of the training step.
+    `Puma.from_lightning` says what is refused.
     """
+    for name, given_one, kind, of_one in (
+        ("module", module, "LightningModule", ("named_parameters", "training_step")),
+        ("datamodule", datamodule, "LightningDataModule", ("prepare_data", "setup", "train_dataloader")),
+    ):
+        if not all(callable(getattr(given_one, each, None)) for each in of_one):
+            msg = f"{name} must be a lightning.{kind}, got {type(given_one).__name__}"
+            raise TypeError(msg)
     datamodule.prepare_data()
     datamodule.setup("fit")
     read: dict[str, Any] = {"model": _without_trainer(module), "data": datamodule.train_dataloader()}

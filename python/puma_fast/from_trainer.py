@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
     Loss = Callable[[Tensor, Tensor], Tensor]
 
+_OF_A_TRAINER = ("model", "args", "train_dataset", "compute_loss", "get_eval_dataloader")
+
 _AGREEMENT = 1e-2
 """Relative difference of the two losses that rounding in half precision explains."""
 
@@ -33,24 +35,12 @@ _AGREEMENT = 1e-2
 def trainer_arguments(trainer: Any, **given: Any) -> dict[str, Any]:
     """Read model, data and loss from a trainer; what is `given` goes before what is read.
 
-    Parameters
-    ----------
-    trainer : transformers.Trainer
-        With a train dataset.
-    **given
-        Arguments of `Puma`.
-
-    Returns
-    -------
-    dict
-        Arguments of `Puma`.
-
-    Raises
-    ------
-    ValueError
-        No train dataset, or a loss that is not that of the model's head.
+    `Puma.from_trainer` says what is refused.
     """
-    if getattr(trainer, "train_dataset", None) is None:
+    if not all(hasattr(trainer, name) for name in _OF_A_TRAINER):
+        msg = f"trainer must be a transformers.Trainer, got {type(trainer).__name__}"
+        raise TypeError(msg)
+    if trainer.train_dataset is None:
         msg = "trainer has no train_dataset, so there is nothing to score; make it with train_dataset="
         raise ValueError(msg)
     model = unwrapped(trainer.model)

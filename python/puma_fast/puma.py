@@ -15,8 +15,8 @@ from puma_fast.edit.removal import Removal, remove
 from puma_fast.edit.weighing import Weighing
 from puma_fast.from_lightning import lightning_arguments
 from puma_fast.from_trainer import trainer_arguments
-from puma_fast.numeric.arrays import as_count
-from puma_fast.score.average import average_scores
+from puma_fast.numeric.arrays import as_count, as_flag, as_progress, as_threads
+from puma_fast.score.average import average_scores, stream_average
 from puma_fast.score.criteria import AskedCriteria, Criteria, MeanLoss
 from puma_fast.score.fingerprint import model_digest
 from puma_fast.score.handed_in import as_scores
@@ -161,7 +161,9 @@ class Puma:
         distributed: bool = True,
         patience: float = PATIENCE,
     ) -> None:
-        ranks = Ranks.of_this_job(patience) if distributed else Ranks()
+        progress, self._n_threads = as_progress(progress), as_threads(n_threads)
+        shared = as_flag("distributed", distributed)
+        ranks = Ranks.of_this_job(patience) if shared else Ranks(patience=patience)
         self._objective = Objective(
             model,
             loss,
@@ -192,7 +194,6 @@ class Puma:
             tol=tol,
             max_iter=max_iter,
         )
-        self._n_threads = n_threads
         self._asked = AskedCriteria(self._read)
         self._influence.preflight()
         self._criteria = self._default_criterion() if criterion is None else self._asked(criterion)
@@ -217,9 +218,11 @@ class Puma:
 
         Raises
         ------
+        TypeError
+            Something else than a trainer.
         ValueError
-            A head that is not known, or a trainer whose own loss on the first sample is another one (label
-            smoothing, a compute_loss of its own): pass `loss` or `objective`.
+            No train dataset; a head that is not known, or a trainer whose own loss on the first sample is
+            another one (label smoothing, a compute_loss of its own): pass `loss` or `objective`.
 
         Examples
         --------
@@ -247,6 +250,8 @@ class Puma:
 
         Raises
         ------
+        TypeError
+            Something else than a module and a data module.
         ValueError
             `loss` is not what the training step computes on the first samples.
 
@@ -287,7 +292,8 @@ class Puma:
             A ``.npy`` file to write the scores to as they come. Beside it lie a mask of the samples that
             are done and what the scores were made of: killed at any moment, the same call goes on where it
             stood and ends with the same bits (at the same batch size); a call for another model, data or
-            criterion is refused.
+            criterion is refused. With `checkpoints` each has such a file of its own beside the mean,
+            ``scores.checkpoint-0.npy`` …, and they stay.
 
         Returns
         -------
@@ -300,7 +306,7 @@ class Puma:
         ------
         ValueError
             A criterion that does not depend on the edited parameters; a checkpoint that does not fit; a
-            file at `out` that holds something else; `out` together with `checkpoints`.
+            file at `out` that holds something else.
 
         Examples
         --------
@@ -313,14 +319,13 @@ class Puma:
         ... ).shape
         (30, 2)
         """
-        if out is not None and checkpoints is not None:
-            msg = "out and checkpoints do not go together: average without out, and numpy.save the result"
-            raise ValueError(msg)
         self._influence.stages = Stages()
         with self._objective.untouched():
             criteria = self._chosen(criterion)
             if out is not None:
-                return stream_scores(self._influence, criteria, out)
+                if checkpoints is None:
+                    return stream_scores(self._influence, criteria, out)
+                return stream_average(self._influence, criteria, checkpoints, out)
             if checkpoints is not None:
                 return criteria.shaped(average_scores(self._influence, criteria, checkpoints))
             return criteria.shaped(self._influence.scores(criteria.each))
@@ -363,6 +368,7 @@ class Puma:
         """
         positions = np.arange(self.n) if ids is None else self._data.positions(ids)
         count = None if probes is None else as_count("probes", probes, least=1)
+        seed = as_count("seed", seed)
         with self._objective.untouched():
             if count is None:
                 return exact(self._influence, positions)
@@ -410,11 +416,12 @@ class Puma:
         (60, 4)
         """
         positions = np.arange(self.n) if ids is None else self._data.positions(ids)
-        for name, value in (("projection", projection), ("chunk", chunk)):
-            if value is not None:
-                as_count(name, value, least=1)
         return per_sample_gradients(
-            self._influence.passes, positions, projection=projection, seed=seed, chunk=chunk
+            self._influence.passes,
+            positions,
+            projection=None if projection is None else as_count("projection", projection, least=1),
+            seed=as_count("seed", seed),
+            chunk=None if chunk is None else as_count("chunk", chunk, least=1),
         )
 
     def remove(
@@ -480,7 +487,7 @@ class Puma:
             No, duplicate, unknown or all samples in `ids`; a marked one in `up`; negative l1 or l2,
             bounds that do not fit, or any of them with ``up=None``; scores that do not fit.
         """
-        marked = self._data.positions(ids)
+        marked, seed = self._data.positions(ids), as_count("seed", seed)
         self._influence.stages = Stages()
         with self._objective.untouched():
             criteria = self._chosen(criterion)

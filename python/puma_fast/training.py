@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from puma_fast.numeric.arrays import as_count, as_number, as_progress
 from puma_fast.progress import bar
 from puma_fast.restored import in_mode
 
@@ -85,14 +86,9 @@ def train(
     >>> round(model.weight.item(), 3)
     3.0
     """
-    for name, value, rule, holds in (
-        ("epochs", epochs, "at least 1", epochs >= 1),
-        ("lr", lr, "positive and finite", 0 < lr < math.inf),
-        ("weight_decay", weight_decay, "finite, at least 0", 0 <= weight_decay < math.inf),
-    ):
-        if not holds:
-            msg = f"{name} must be {rule}, got {value}"
-            raise ValueError(msg)
+    epochs, seed = as_count("epochs", epochs, least=1), as_count("seed", seed)
+    lr, weight_decay = as_number("lr", lr, above=0), as_number("weight_decay", weight_decay, least=0)
+    progress = as_progress(progress)
     edited = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = torch.optim.SGD(edited, lr, momentum=MOMENTUM, nesterov=True, weight_decay=weight_decay)
     steps = epochs * -(-samples.n // samples.batch_size)

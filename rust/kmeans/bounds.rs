@@ -10,7 +10,6 @@ use std::ops::Range;
 
 use super::kernel::ROWS;
 use super::panel::Panel;
-use super::seed::Nearest;
 use super::short::SHORT;
 use crate::float::Float;
 
@@ -118,13 +117,13 @@ impl Open {
 }
 
 impl Block {
-    /// All rows, without a label or with the centers and squared distances `known`.
+    /// All rows, without a label or with those of the centers `known`.
     pub(super) fn all(
         rows: usize,
         columns: usize,
         k: usize,
         bounded: bool,
-        known: Option<&[Nearest]>,
+        known: Option<&[u32]>,
     ) -> Vec<Self> {
         let margin = margin(columns);
         let least = if columns > SHORT { LEAST_PRODUCTS } else { LEAST_SHORT_PRODUCTS };
@@ -135,13 +134,12 @@ impl Block {
         let block = |first: usize| {
             let len = size.min(rows - first);
             let of = |count| if bounded { count } else { 0 };
-            let (mut labels, mut upper) = (vec![-1; len], vec![f64::INFINITY; of(len)]);
-            if let Some(known) = known.map(|known| &known[first..first + len]) {
-                labels.iter_mut().zip(known).for_each(|(label, known)| *label = known.center as i32);
-                let reach = |known: &Nearest| known.distance.sqrt() * margin + TINY;
-                upper.iter_mut().zip(known).for_each(|(upper, known)| *upper = reach(known));
+            let mut labels = vec![-1; len];
+            if let Some(known) = known {
+                labels.iter_mut().zip(&known[first..]).for_each(|(label, known)| *label = *known as i32);
             }
-            Self { first, labels, bounded, margin, upper, lower: vec![0.0; of(len * groups)] }
+            let (upper, lower) = (vec![f64::INFINITY; of(len)], vec![0.0; of(len * groups)]);
+            Self { first, labels, bounded, margin, upper, lower }
         };
         (0..rows).step_by(size).map(block).collect()
     }

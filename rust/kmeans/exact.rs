@@ -11,6 +11,15 @@ const MOST_BITS: u32 = 50;
 /// The least power of two that bounds the terms: what lies 50 bits below is a normal double still.
 const LEAST_EXPONENT: i32 = -900;
 
+/// 1.5·2⁵²: adding it to |v| < 2⁵¹ leaves v, rounded to an integer, in the low bits.
+pub(super) const ROUNDING: f64 = 6_755_399_441_055_744.0;
+
+/// |v| < 2⁵¹ rounded to an integer.
+#[inline(always)]
+pub(super) fn integer(v: f64) -> i64 {
+    (v + ROUNDING).to_bits().cast_signed() - ROUNDING.to_bits().cast_signed()
+}
+
 /// Bits of a term that leave room for `terms` of them below 2⁶².
 pub(super) fn bits(terms: usize) -> u32 {
     MOST_BITS.min(62 - terms.next_power_of_two().trailing_zeros())

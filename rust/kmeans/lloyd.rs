@@ -3,12 +3,14 @@
 use super::bounds::{Block, Drift, Move};
 use super::panel::Panel;
 use super::rows::Rows;
-use super::seed::Nearest;
 use super::sums::{Sums, distances};
 use super::{KMeans, Options, Status, exact};
 use crate::error::Result;
 use crate::float::Float;
 use crate::par::Context;
+
+/// What progress counts.
+const ITERATION: &str = "iteration";
 
 /// From `centers` to a fixed point, or to the tolerance, or to the iterations allowed. Where the nearest
 /// of them is `known` for each row, the first assignment is.
@@ -16,14 +18,15 @@ pub(super) fn run<T: Float>(
     context: &Context<'_>,
     rows: &Rows<'_, T>,
     mut centers: Vec<f64>,
-    known: Option<&[Nearest]>,
+    known: Option<&[u32]>,
     options: &Options<'_>,
 ) -> Result<KMeans> {
     let k = options.n_clusters;
+    context.progress(ITERATION, 0, None);
     let mut blocks = Block::all(rows.len, rows.columns, k, options.bounds, known);
     let mut moves = match known {
         Some(known) => {
-            let step = |(row, known): (usize, &Nearest)| Move { row, from: None, to: known.center as usize };
+            let step = |(row, known): (usize, &u32)| Move { row, from: None, to: *known as usize };
             known.iter().enumerate().map(step).collect()
         }
         None => assign(context, rows, &centers, None, &mut blocks)?,
@@ -53,6 +56,7 @@ pub(super) fn run<T: Float>(
         if n_iter == options.max_iter {
             break Some(drift);
         }
+        context.progress(ITERATION, n_iter, None);
         n_iter += 1;
         moves = assign(context, rows, &centers, Some(&drift), &mut blocks)?;
     };

@@ -16,6 +16,7 @@ mod exact;
 mod kernel;
 mod lloyd;
 mod matrix;
+mod near;
 mod panel;
 mod rows;
 mod seed;
@@ -148,7 +149,7 @@ fn agreed<R>(context: &Context<'_>, own: Result<R>) -> Result<R> {
     let mut refused = [i64::from(own.is_err())];
     context.shards().sum(&mut refused)?;
     if own.is_ok() && refused[0] > 0 {
-        let rule = "every shard must be given what the call accepts; see the error of the other";
+        let rule = "must be given what the call accepts everywhere; see the error of the other";
         return Err(Error::parameter("shard", rule, format!("{} refusals", refused[0])));
     }
     own

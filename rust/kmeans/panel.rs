@@ -31,10 +31,9 @@ impl<'a, T: Float> Panel<'a, T> {
     pub(super) fn new(rows: &'a Rows<'a, T>, centers: &'a [f64]) -> Self {
         let columns = rows.columns;
         let k = centers.len() / columns;
-        let b = |center: &'a [f64]| center.iter().zip(&rows.mean).map(|(c, mean)| (c - mean) * rows.scale);
         let half = |square: f64| square / 2.0;
         if rows.are_short() {
-            let b: Vec<f64> = centers.chunks_exact(columns).flat_map(b).collect();
+            let b: Vec<f64> = centers.chunks_exact(columns).flat_map(|center| rows.placed(center)).collect();
             let origin = [0.0; SHORT];
             let halves: Vec<f64> =
                 b.chunks_exact(columns).map(|b| half(squared_distance(b, &origin[..columns], 1.0))).collect();
@@ -46,7 +45,7 @@ impl<'a, T: Float> Panel<'a, T> {
         let stride = rounded.stride;
         for (out, center) in rounded.values_mut().chunks_exact_mut(stride).zip(centers.chunks_exact(columns))
         {
-            out.iter_mut().zip(b(center)).for_each(|(out, b)| *out = T::from_f64(b));
+            out.iter_mut().zip(rows.placed(center)).for_each(|(out, b)| *out = T::from_f64(b));
         }
         let origin = vec![0.0; stride];
         let halves: Vec<f64> = (0..k).map(|j| half(squared_distance(rounded.row(j), &origin, 1.0))).collect();

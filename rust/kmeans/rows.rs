@@ -77,11 +77,12 @@ impl<'a, T: Float> Rows<'a, T> {
         let range = low.iter().zip(&high).map(|(low, high)| high - low).fold(0.0, f64::max);
         let largest = low.iter().chain(&high).map(|x| x.abs()).fold(0.0, f64::max);
         if largest > LARGEST {
-            return Err(Error::parameter("X", "values must be at most 1e290 in size; rescale them", largest));
+            let got = format!("{largest:e}");
+            return Err(Error::parameter("X", "values must be at most 1e290 in size; rescale them", got));
         }
         if range > 0.0 && range < SMALLEST {
             let rule = "values of a column must differ by 1e-290 or more, or not at all; rescale them";
-            return Err(Error::parameter("X", rule, range));
+            return Err(Error::parameter("X", rule, format!("{range:e}")));
         }
         if range > 0.0 {
             rows.scale = 2f64.powi(-(range.log2().ceil() as i32));
@@ -226,6 +227,11 @@ impl<'a, T: Float> Rows<'a, T> {
 
     pub(super) fn row(&self, row: usize) -> &'a [T] {
         &self.x[row * self.columns..(row + 1) * self.columns]
+    }
+
+    /// (c − μ)·scale.
+    pub(super) fn placed(&self, center: &[f64]) -> impl Iterator<Item = f64> {
+        center.iter().zip(&self.mean).map(|(c, mean)| (c - mean) * self.scale)
     }
 
     /// Rows of any shard, by their place in the whole.

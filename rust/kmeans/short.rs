@@ -14,7 +14,7 @@ pub(super) const SHORT: usize = 16;
 const ABREAST: usize = 4;
 
 /// Eight values of one column.
-type Column = [f64; WIDTH];
+pub(super) type Column = [f64; WIDTH];
 
 /// Rows, eight to a tile; the last tile is filled up with zeros.
 pub(super) struct Tiles {

@@ -3,15 +3,12 @@
 //! there without drift, and neither threads nor shards can be told from the result.
 
 use super::bounds::Move;
-use super::exact;
+use super::exact::{self, integer};
 use super::rows::{Rows, squared_distance};
 use crate::error::Result;
 use crate::float::Float;
 use crate::par::Context;
 use crate::simd::dispatch;
-
-/// 1.5·2⁵²: adding it to |v| < 2⁵¹ leaves v, rounded to an integer, in the low bits.
-const ROUNDING: f64 = 6_755_399_441_055_744.0;
 
 /// Most partial sums of one update; each is k × d.
 const PARTS: usize = 16;
@@ -70,10 +67,7 @@ impl Sums {
         let steps = self.steps;
         let (sums, counts) = sums.split_at_mut(self.totals.len());
         counts[step.to] += 1;
-        let integer = |x: T, mean: f64| {
-            let rounded = (x.to_f64() - mean) * factor * steps + ROUNDING;
-            rounded.to_bits() as i64 - ROUNDING.to_bits() as i64
-        };
+        let integer = |x: T, mean: f64| integer((x.to_f64() - mean) * factor * steps);
         for ((sum, x), mean) in sums[step.to * columns..].iter_mut().zip(x).zip(mean) {
             *sum += integer(*x, *mean);
         }

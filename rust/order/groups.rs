@@ -219,7 +219,7 @@ mod tests {
     fn what_cannot_be_added_is_refused_by_name() {
         for (scores, groups, words) in [
             (&[1.0, f64::NAN][..], &[0, 0][..], "scores[1] is NaN"),
-            (&[1.0, 2.0], &[0, 2], "groups: must hold numbers from 0 to one less than n_groups; got 2"),
+            (&[1.0, 2.0], &[0, 2], "groups must hold numbers from 0 to one less than n_groups, got 2"),
             (&[1.0, 2.0], &[-1, 0], "got -1 with n_groups = 2"),
             (&[1.0], &[0, 0], "2 groups for 1 scores"),
         ] {

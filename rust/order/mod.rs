@@ -14,6 +14,7 @@ pub mod bins;
 mod bits;
 mod classes;
 mod edge;
+mod filter;
 mod groups;
 mod narrow;
 mod prune;
@@ -30,6 +31,7 @@ use std::ops::Range;
 
 pub use classes::Labels;
 use edge::Window;
+pub use filter::{First, filter};
 pub use groups::group_sums;
 use narrow::{Pool, cuts};
 pub use prune::{Prune, prune};
@@ -42,6 +44,7 @@ pub use sets::{difference, intersection};
 
 use crate::error::{Error, Result};
 use crate::par::{CHUNK, Context};
+use crate::shard::Rows;
 
 /// What is to become of NaN.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,7 +94,8 @@ impl Order {
 fn nan_at(name: &'static str, index: usize) -> Error {
     Error::parameter(
         name,
-        "a NaN has no place in the order; drop the sample, or say where NaN belongs (nan=\"last\" or \"first\")",
+        "must hold no NaN, which has no place in the order; drop the sample, or say where NaN belongs \
+         (nan=\"last\" or \"first\")",
         format!("NaN at index {index}"),
     )
 }
@@ -101,7 +105,8 @@ fn together<T>(context: &Context<'_>, result: Result<T>) -> Result<T> {
     let refused = context.shards().gather(&[u64::from(result.is_err())])?;
     match refused.into_iter().position(|refused| refused == 1) {
         Some(index) if result.is_ok() => {
-            let rule = "another shard refused its part of the data; its own message says why";
+            let rule =
+                "cannot go on where another shard refused its part of the data; its own message says why";
             Err(Error::parameter("shard", rule, format!("a refusal of shard {index}")))
         }
         _ => result,
@@ -131,7 +136,7 @@ pub fn top_k<T: Score>(
     access: Access,
     out: &mut [i64],
 ) -> Result<()> {
-    let rows = enough(context, scores.len(), out.len())?;
+    let rows = enough(context, scores.len(), "k", out.len())?;
     if rank::is_narrow(rows.total) {
         ranked::<T, T::Narrow>(context, scores, order, access, out)
     } else {
@@ -151,7 +156,7 @@ pub fn top_k_set<'a, T: Score>(
     order: Order,
     access: Access,
 ) -> Result<Selection<'a>> {
-    let rows = enough(context, scores.len(), k)?;
+    let rows = enough(context, scores.len(), "k", k)?;
     if rank::is_narrow(rows.total) {
         set::<T, T::Narrow>(context, scores, k, order, access)
     } else {
@@ -159,11 +164,15 @@ pub fn top_k_set<'a, T: Score>(
     }
 }
 
-fn enough(context: &Context<'_>, len: usize, k: usize) -> Result<crate::shard::Rows> {
+/// Where `len` scores stand in the whole, which must have at least `k`, the argument called `name`.
+///
+/// # Errors
+/// [`Error::Parameter`] where there are fewer; those of the connection between shards.
+pub fn enough(context: &Context<'_>, len: usize, name: &'static str, k: usize) -> Result<Rows> {
     let rows = context.shards().rows(len)?;
     if k > rows.total {
-        let got = format!("k = {k} of {} scores", rows.total);
-        return Err(Error::parameter("k", "must be at most the number of scores", got));
+        let got = format!("{k} of {} scores", rows.total);
+        return Err(Error::parameter(name, "must be at most the number of scores", got));
     }
     Ok(rows)
 }
@@ -171,20 +180,17 @@ fn enough(context: &Context<'_>, len: usize, k: usize) -> Result<crate::shard::R
 /// The cut after the first `k`, by whichever road is open.
 fn cut<T: Score, R: RankOf<T::Key>>(
     context: &Context<'_>,
-    scores: &[T],
-    k: usize,
-    order: Order,
-    access: Access,
+    &First { names: [name, _], scores, k, order, access }: &First<'_, T>,
 ) -> Result<Within<R>> {
     if 0 < k
         && access == Access::Random
         && context.shards().is_whole()
-        && let Some(found) = sampled::cut(context, "scores", scores, k, order)?
+        && let Some(found) = sampled::cut(context, name, scores, k, order)?
     {
         return Ok(found);
     }
     let rows = context.shards().rows(scores.len())?;
-    let pool = Pool { name: "scores", scores, order, rows, out: Vec::new(), class_of: |_| 0 };
+    let pool = Pool { name, scores, order, rows, out: Vec::new(), class_of: |_| 0 };
     let cuts = cuts(context, &pool, &[k], &[rows.total])?;
     Ok(Within { cut: cuts.last[0], counts: cuts.counts, ranks: None })
 }
@@ -222,7 +228,8 @@ fn ranked<T: Score, R: RankOf<T::Key>>(
     out: &mut [i64],
 ) -> Result<()> {
     let first = context.shards().rows(scores.len())?.first;
-    let Within { cut, ranks, .. } = cut::<T, R>(context, scores, out.len(), order, access)?;
+    let Within { cut, ranks, .. } =
+        cut::<T, R>(context, &First { names: ["scores", "k"], scores, k: out.len(), order, access })?;
     let mut ranks = match ranks {
         Some(ranks) => ranks,
         None => context
@@ -251,15 +258,28 @@ fn set<'a, T: Score, R: RankOf<T::Key>>(
     access: Access,
 ) -> Result<Selection<'a>> {
     let first = context.shards().rows(scores.len())?.first;
-    let Within { cut, counts, .. } = cut::<T, R>(context, scores, k, order, access)?;
-    Ok(Selection::new(scores.len(), counts, move |range, out| {
-        let mut places = out.iter_mut();
-        within(scores, first, order, cut, range, |i| {
-            if let Some(place) = places.next() {
-                *place = (first + i) as i64;
-            }
-        });
-    }))
+    let Within { cut, counts, ranks } =
+        cut::<T, R>(context, &First { names: ["scores", "k"], scores, k, order, access })?;
+    Ok(match ranks {
+        Some(ranks) => {
+            let ends = counts.iter().scan(0, |end, count| {
+                *end += count;
+                Some(*end)
+            });
+            let ends: Vec<usize> = ends.collect();
+            Selection::new(scores.len(), counts, move |range, out| {
+                let ranks = &ranks[..ends[range.start / CHUNK]];
+                let own = &ranks[ranks.len() - out.len()..];
+                out.iter_mut().zip(own).for_each(|(place, rank)| *place = rank.index() as i64);
+            })
+        }
+        None => Selection::new(scores.len(), counts, move |range, out| {
+            let mut places = out.iter_mut();
+            within(scores, first, order, cut, range, |i| {
+                places.by_ref().take(1).for_each(|place| *place = (first + i) as i64);
+            });
+        }),
+    })
 }
 
 /// The scores from `low` to `high`. NaN is none of them, unless it comes first, before every bound. Of a

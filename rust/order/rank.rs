@@ -46,6 +46,9 @@ pub trait Rank:
 
     /// Back from [`Rank::to_words`].
     fn from_words(words: [u64; 2]) -> Self;
+
+    /// The room of as many positions as room for ranks, where both are as wide.
+    fn within(positions: &mut [i64]) -> Option<&mut [Self]>;
 }
 
 /// A rank made of a key of type `K`.
@@ -64,7 +67,7 @@ pub trait RankOf<K>: Rank {
 
 /// Both widths are the same text.
 macro_rules! rank {
-    ($rank:ty, $index:ty) => {
+    ($rank:ty, $index:ty, $within:expr) => {
         impl Rank for $rank {
             const BITS: u32 = <$rank>::BITS;
             const LEAST: Self = <$rank>::MIN;
@@ -98,11 +101,21 @@ macro_rules! rank {
             fn from_words([high, low]: [u64; 2]) -> Self {
                 (u128::from(high) << 64 | u128::from(low)) as Self
             }
+
+            fn within(positions: &mut [i64]) -> Option<&mut [Self]> {
+                $within(positions)
+            }
         }
     };
 }
-rank!(u64, u32);
-rank!(u128, u64);
+rank!(u64, u32, |positions| Some(as_ranks(positions)));
+rank!(u128, u64, |_| None);
+
+/// Signed integers as unsigned ones of the same width.
+fn as_ranks(positions: &mut [i64]) -> &mut [u64] {
+    // SAFETY: both types have the same layout and hold any bits; the borrow goes from one to the other.
+    unsafe { std::slice::from_raw_parts_mut(positions.as_mut_ptr().cast(), positions.len()) }
+}
 
 /// Every pair of widths is the same text. The extreme keys are those of NaNs, which no number has.
 macro_rules! rank_of {

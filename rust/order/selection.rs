@@ -51,7 +51,9 @@ impl<'a> Selection<'a> {
         }
         context.map_chunks_mut(&mut parts, 1, |chunk, part| {
             let start = chunk * CHUNK;
-            (self.write)(start..self.rows.min(start + CHUNK), part[0]);
+            if !part[0].is_empty() {
+                (self.write)(start..self.rows.min(start + CHUNK), part[0]);
+            }
         })?;
         Ok(())
     }

@@ -110,6 +110,6 @@ mod tests {
     fn negative_positions_are_refused() {
         let context = Context::new(Some(1), &|| false).unwrap();
         let error = difference(&context, &[0], &[2, -7]).unwrap_err().to_string();
-        assert_eq!(error, "b: must hold positions of samples, from 0 on; got -7");
+        assert_eq!(error, "b must hold positions of samples, from 0 on, got -7");
     }
 }

@@ -18,7 +18,7 @@ mod _core {
     #[pymodule_export]
     use super::kmeans::kmeans_py;
     #[pymodule_export]
-    use super::order::{apportion, argsort, compare, group_sums, prune, select, top_k};
+    use super::order::{apportion, argsort, compare, group_sums, prune, select, suspects, top_k};
     #[pymodule_export]
     use super::reweight::solve_weights;
 

@@ -1,34 +1,49 @@
 //! The way of `puma_fast.numeric.order` into [`crate::order`]. Results lie in memory of NumPy's own
 //! allocator, which asks for large pages, and are written without the GIL.
 
-use numpy::{Element, IntoPyArray, PyArray1, PyArrayMethods, PyReadonlyArray1, PyReadonlyArrayDyn};
+use numpy::{IntoPyArray, PyArray1, PyArrayMethods, PyReadonlyArray1};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
 use super::arrays::{FloatArray, slice};
 use super::door::run;
 use super::shard::PyShard;
-use crate::order::rank::Score;
-use crate::order::{self, Access, Labels, Nan, Order, Prune, Selection};
+use crate::float::Float;
+use crate::order::{self, Access, First, Labels, Nan, Order, Prune, Selection};
 use crate::par::Context;
 
 /// Indices as NumPy has them.
 type Indices<'py> = Bound<'py, PyArray1<i64>>;
 
-/// A float array of one type, borrowed.
-type Floats<'py, T> = PyReadonlyArrayDyn<'py, T>;
+/// The body, with the elements of the array called `$name`, whichever type they have.
+macro_rules! with_floats {
+    ($name:literal, $array:expr, |$elements:ident| $body:expr) => {
+        match &$array {
+            FloatArray::F32(array) => {
+                let $elements = slice($name, array)?;
+                $body
+            }
+            FloatArray::F64(array) => {
+                let $elements = slice($name, array)?;
+                $body
+            }
+        }
+    };
+}
 
 impl<'a, 'py> FromPyObject<'a, 'py> for Nan {
     type Error = PyErr;
 
     fn extract(object: Borrowed<'a, 'py, PyAny>) -> PyResult<Self> {
-        match &*object.extract::<std::borrow::Cow<'_, str>>()? {
-            "raise" => Ok(Self::Raise),
-            "last" => Ok(Self::Last),
-            "first" => Ok(Self::First),
-            other => Err(PyValueError::new_err(format!(
-                "nan: must be \"raise\", \"last\" or \"first\"; got {other:?}"
-            ))),
+        match object.extract::<std::borrow::Cow<'_, str>>().as_deref() {
+            Ok("raise") => Ok(Self::Raise),
+            Ok("last") => Ok(Self::Last),
+            Ok("first") => Ok(Self::First),
+            _ => {
+                let got = object.repr()?;
+                let message = format!("nan must be \"raise\", \"last\" or \"first\", got {got}");
+                Err(PyValueError::new_err(message))
+            }
         }
     }
 }
@@ -98,27 +113,44 @@ pub(super) fn top_k<'py>(
     shard: Option<PyShard>,
     n_threads: Option<usize>,
 ) -> PyResult<Indices<'py>> {
-    fn best<'py, T: Score + Element>(
-        py: Python<'py>,
-        scores: &Floats<'py, T>,
-        (k, order, ranked, access): (usize, Order, bool, Access),
-        shard: Option<&PyShard>,
-        n_threads: Option<usize>,
-    ) -> PyResult<Indices<'py>> {
-        let scores = slice("scores", scores)?;
+    let (order, access) = (Order { largest, nan }, access(mapped));
+    let shard = shard.as_ref();
+    with_floats!("scores", scores, |scores| {
         if !ranked {
             return selected(py, n_threads, shard, |c| order::top_k_set(c, scores, k, order, access));
         }
-        // More than there are is refused by the core; there is no need to find memory for them first.
-        let rows = run(py, n_threads, shard, |context| context.shards().rows(scores.len()))?;
-        let room = k.min(rows.total + 1);
-        indices(py, room, n_threads, shard, |c, out| order::top_k(c, scores, order, access, out))
-    }
-    let how = (k, Order { largest, nan }, ranked, access(mapped));
-    match &scores {
-        FloatArray::F32(scores) => best(py, scores, how, shard.as_ref(), n_threads),
-        FloatArray::F64(scores) => best(py, scores, how, shard.as_ref(), n_threads),
-    }
+        // More than there are is refused before memory for them is looked for.
+        run(py, n_threads, shard, |context| order::enough(context, scores.len(), "k", k))?;
+        indices(py, k, n_threads, shard, |c, out| order::top_k(c, scores, order, access, out))
+    })
+}
+
+/// The first by one score without those by another; see `puma_fast.suspects`.
+#[pyfunction]
+#[allow(clippy::needless_pass_by_value, clippy::too_many_arguments)]
+#[pyo3(signature = (influence, k, confidence, k_confident, nan, mapped, shard, n_threads))]
+pub(super) fn suspects<'py>(
+    py: Python<'py>,
+    influence: FloatArray<'py>,
+    k: usize,
+    confidence: FloatArray<'py>,
+    k_confident: usize,
+    nan: Nan,
+    mapped: (bool, bool),
+    shard: Option<PyShard>,
+    n_threads: Option<usize>,
+) -> PyResult<Indices<'py>> {
+    let order = |largest| Order { largest, nan };
+    let (mapped, mapped_other) = (access(mapped.0), access(mapped.1));
+    let positions = with_floats!("influence", influence, |scores| {
+        let first = First { names: ["influence", "k"], scores, k, order: order(false), access: mapped };
+        with_floats!("confidence", confidence, |scores| {
+            let (names, order, access) = (["confidence", "k_confident"], order(true), mapped_other);
+            let others = First { names, scores, k: k_confident, order, access };
+            run(py, n_threads, shard.as_ref(), |context| order::filter(context, &first, &others, false))?
+        })
+    });
+    Ok(positions.into_pyarray(py))
 }
 
 /// The scores within bounds; see `puma_fast.select_scores`.
@@ -134,22 +166,10 @@ pub(super) fn select<'py>(
     shard: Option<PyShard>,
     n_threads: Option<usize>,
 ) -> PyResult<Indices<'py>> {
-    fn within<'py, T: Score + Element>(
-        py: Python<'py>,
-        scores: &Floats<'py, T>,
-        [low, high]: [f64; 2],
-        nan: Nan,
-        shard: Option<&PyShard>,
-        n_threads: Option<usize>,
-    ) -> PyResult<Indices<'py>> {
-        let scores = slice("scores", scores)?;
-        let (low, high) = (T::from_f64(low), T::from_f64(high));
-        selected(py, n_threads, shard, |context| order::select(context, scores, low, high, nan))
-    }
-    match &scores {
-        FloatArray::F32(scores) => within(py, scores, [at_least, at_most], nan, shard.as_ref(), n_threads),
-        FloatArray::F64(scores) => within(py, scores, [at_least, at_most], nan, shard.as_ref(), n_threads),
-    }
+    with_floats!("scores", scores, |scores| {
+        let (low, high) = (Float::from_f64(at_least), Float::from_f64(at_most));
+        selected(py, n_threads, shard.as_ref(), |context| order::select(context, scores, low, high, nan))
+    })
 }
 
 /// The order of the scores; see `puma_fast.argsort`.
@@ -163,19 +183,10 @@ pub(super) fn argsort<'py>(
     nan: Nan,
     n_threads: Option<usize>,
 ) -> PyResult<Indices<'py>> {
-    fn sorted<'py, T: Score + Element>(
-        py: Python<'py>,
-        scores: &Floats<'py, T>,
-        order: Order,
-        n_threads: Option<usize>,
-    ) -> PyResult<Indices<'py>> {
-        let scores = slice("scores", scores)?;
+    let order = Order { largest, nan };
+    with_floats!("scores", scores, |scores| {
         indices(py, scores.len(), n_threads, None, |c, out| order::argsort(c, scores, order, out))
-    }
-    match &scores {
-        FloatArray::F32(scores) => sorted(py, scores, Order { largest, nan }, n_threads),
-        FloatArray::F64(scores) => sorted(py, scores, Order { largest, nan }, n_threads),
-    }
+    })
 }
 
 /// The samples kept; see `puma_fast.prune_by_margin`.
@@ -195,24 +206,13 @@ pub(super) fn prune<'py>(
     shard: Option<PyShard>,
     n_threads: Option<usize>,
 ) -> PyResult<Indices<'py>> {
-    fn kept<'py, T: Score + Element>(
-        py: Python<'py>,
-        margins: &Floats<'py, T>,
-        plan: &Prune<'_>,
-        shard: Option<&PyShard>,
-        n_threads: Option<usize>,
-    ) -> PyResult<Indices<'py>> {
-        let margins = slice("margins", margins)?;
-        selected(py, n_threads, shard, |context| order::prune(context, margins, plan))
-    }
     let labels = labels.as_ref().map(LabelArray::labels).transpose()?;
     let protect = slice("protect", &protect)?;
     let order = Order { largest, nan };
     let plan = Prune { ratio, order, labels, min_per_class, protect, access: access(mapped) };
-    match &margins {
-        FloatArray::F32(margins) => kept(py, margins, &plan, shard.as_ref(), n_threads),
-        FloatArray::F64(margins) => kept(py, margins, &plan, shard.as_ref(), n_threads),
-    }
+    with_floats!("margins", margins, |margins| {
+        selected(py, n_threads, shard.as_ref(), |context| order::prune(context, margins, &plan))
+    })
 }
 
 /// The sums of the scores by group; see `puma_fast.group_sums`.
@@ -229,16 +229,9 @@ pub(super) fn group_sums<'py>(
 ) -> PyResult<Bound<'py, PyArray1<f64>>> {
     let mut sums = vec![0.0; n_groups];
     let groups = slice("groups", &groups)?;
-    match &scores {
-        FloatArray::F32(scores) => {
-            let scores = slice("scores", scores)?;
-            run(py, n_threads, shard.as_ref(), |c| order::group_sums(c, scores, groups, &mut sums))?;
-        }
-        FloatArray::F64(scores) => {
-            let scores = slice("scores", scores)?;
-            run(py, n_threads, shard.as_ref(), |c| order::group_sums(c, scores, groups, &mut sums))?;
-        }
-    }
+    with_floats!("scores", scores, |scores| {
+        run(py, n_threads, shard.as_ref(), |c| order::group_sums(c, scores, groups, &mut sums))?;
+    });
     Ok(sums.into_pyarray(py))
 }
 

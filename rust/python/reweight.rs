@@ -9,7 +9,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use super::arrays::{FloatArray, slice};
-use super::door::run;
+use super::door::run_telling;
 use super::shard::PyShard;
 use crate::float::Float;
 use crate::par::Context;
@@ -47,6 +47,7 @@ struct Rest<'a> {
     start: Option<&'a [f64]>,
     sparse: bool,
     shard: Option<&'a PyShard>,
+    progress: Option<&'a Py<PyAny>>,
     n_threads: Option<usize>,
 }
 
@@ -54,7 +55,8 @@ struct Rest<'a> {
 #[pyfunction]
 #[allow(clippy::too_many_arguments, clippy::needless_pass_by_value)]
 #[pyo3(signature = (
-    psi_up, psi_mk, target, lower, upper, l1, l2, max_residual, tol, max_iter, start, sparse, out, shard, n_threads
+    psi_up, psi_mk, target, lower, upper, l1, l2, max_residual, tol, max_iter, start, sparse, out, shard,
+    progress, n_threads
 ))]
 pub(super) fn solve_weights<'py>(
     py: Python<'py>,
@@ -72,6 +74,7 @@ pub(super) fn solve_weights<'py>(
     sparse: bool,
     out: Option<Bound<'py, PyAny>>,
     shard: Option<PyShard>,
+    progress: Option<Py<PyAny>>,
     n_threads: Option<usize>,
 ) -> PyResult<Solved<'py>> {
     let wanted = match (&psi_mk, &target) {
@@ -81,8 +84,9 @@ pub(super) fn solve_weights<'py>(
         _ => return Err(PyTypeError::new_err("exactly one of psi_mk and target is needed")),
     };
     let start = start.as_ref().map(|start| slice("start", start)).transpose()?;
-    let shard = shard.as_ref();
-    let rest = Rest { wanted, l1, l2, max_residual, tol, max_iter, start, sparse, shard, n_threads };
+    let (shard, progress) = (shard.as_ref(), progress.as_ref());
+    let rest =
+        Rest { wanted, l1, l2, max_residual, tol, max_iter, start, sparse, shard, progress, n_threads };
     match (&psi_up, &lower, &upper) {
         (FloatArray::F32(psi), FloatArray::F32(lower), FloatArray::F32(upper)) => {
             solve_typed(py, psi, lower, upper, out, &rest)
@@ -108,7 +112,7 @@ fn solve_typed<'py, T: Float + Element>(
     let Rest { l1, l2, max_residual, tol, max_iter, start, .. } = *rest;
     let options = Options { l1, l2, lower, upper, max_residual, tol, max_iter, start };
     if rest.sparse {
-        let solution = run(py, rest.n_threads, rest.shard, |context| {
+        let solution = run_telling(py, rest.n_threads, rest.shard, rest.progress, |context| {
             solve_sparse(context, rows, &rest.wanted.effect(context, columns)?, &options)
         })?;
         let facts = facts(py, &solution)?;
@@ -124,7 +128,7 @@ fn solve_typed<'py, T: Float + Element>(
         .try_readwrite()
         .map_err(|error| PyValueError::new_err(format!("out cannot be written to: {error}")))?;
     let weights = writing.as_slice_mut()?;
-    let solution = run(py, rest.n_threads, rest.shard, |context| {
+    let solution = run_telling(py, rest.n_threads, rest.shard, rest.progress, |context| {
         solve_into(context, rows, &rest.wanted.effect(context, columns)?, &options, weights)
     })?;
     drop(writing);

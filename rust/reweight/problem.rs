@@ -328,8 +328,8 @@ fn check_box<T: Float>(context: &Context<'_>, n: usize, options: &Options<'_, T>
     match shards.gather(&found)?.chunks_exact(3).min_by_key(|found| found[0]) {
         Some(&[j, lower, upper]) if j != u64::MAX => Err(Error::parameter(
             "lower, upper",
-            "every lower bound must be a number not above its upper bound, below inf, and every upper \
-             bound above -inf; correct or swap them",
+            "do not fit: every lower bound must be a number not above its upper bound, below inf, and every \
+             upper bound above -inf; correct or swap them",
             format!("lower[{j}] = {}, upper[{j}] = {}", f64::from_bits(lower), f64::from_bits(upper)),
         )),
         _ => Ok(()),

@@ -427,7 +427,7 @@ def test_a_checkpoint_without_weights_is_said(here, tmp_path):
             {"loss": "problem:margin"},
             "Trying to use forward AD with multi_margin_loss that does not support it",
         ),
-        ({"device": "abacus"}, "--device abacus cannot be used"),
+        ({"device": "abacus"}, "--device='abacus' cannot be used here"),
         ({"params": "tail.*"}, "params: 'tail.*' matches no parameter"),
         ({"out": "net.safetensors"}, "--out net.safetensors: there is a file of that name"),
         ({"out": "net.safetensors/below"}, "--out net.safetensors/below: there is a file of that name"),
@@ -437,7 +437,7 @@ def test_a_checkpoint_without_weights_is_said(here, tmp_path):
         ({"scores": "nowhere.npy"}, "--scores nowhere.npy: there is no such file"),
         ({"scores": "ids.npy"}, "scores must have shape (60,), one row for each training sample, got (3,)"),
         ({"up": "none", "lower": "-1"}, "lower=-1.0: with up=None nothing is weighed"),
-        ({"tol": "7"}, "tol must lie between 0 and 1"),
+        ({"tol": "7"}, "tol must be a number between 0 and 1"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )

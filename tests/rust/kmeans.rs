@@ -1,10 +1,12 @@
 //! k-means: labels are the true nearest centres, centres the means, the end a fixed point, threads without
 //! a trace.
 
+use std::cell::RefCell;
 use std::sync::{Barrier, Mutex};
 
 use proptest::prelude::*;
 use puma_fast::kmeans::{KMeans, Options, Start, Status, kmeans};
+use puma_fast::par::Progress;
 use puma_fast::simd::{Level, force};
 use puma_fast::{Context, Error, Float, Shards};
 
@@ -429,4 +431,17 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn progress_counts_centers_and_iterations_and_changes_nothing() {
+    let x = blobs(3000, 3, 20, 0.0);
+    let options = Options { max_iter: 5, tol: 0.0, ..seeded(20) };
+    let heard = RefCell::new(Vec::new());
+    let hear = |progress| heard.borrow_mut().push(progress);
+    let told = kmeans(&Context::new(Some(2), NEVER).unwrap().with_progress(&hear), &x, 3, &options).unwrap();
+    assert_eq!(format!("{told:?}"), format!("{:?}", run(&x, 3, &options).unwrap()));
+    let centers = (1..20).map(|done| Progress { unit: "center", done, total: Some(20) });
+    let iterations = (0..told.n_iter).map(|done| Progress { unit: "iteration", done, total: None });
+    assert_eq!(heard.into_inner(), centers.chain(iterations).collect::<Vec<_>>());
 }

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 use puma_fast::order::rank::Score;
-use puma_fast::order::{self, Access, Labels, Nan, Order, Prune, group_sums, select};
+use puma_fast::order::{self, Access, First, Labels, Nan, Order, Prune, group_sums, select};
 use puma_fast::simd::{Level, force};
 use puma_fast::{Context, Error, Result};
 
@@ -139,7 +139,7 @@ fn nan_is_refused_by_its_first_place_or_put_where_asked() {
 fn more_than_there_is_cannot_be_taken() {
     let context = Context::new(Some(1), NEVER).unwrap();
     let error = top_k(&context, &[1.0, 2.0], 3, Order { largest: true, nan: Nan::Raise }).unwrap_err();
-    assert_eq!(error.to_string(), "k: must be at most the number of scores; got k = 3 of 2 scores");
+    assert_eq!(error.to_string(), "k must be at most the number of scores, got 3 of 2 scores");
 }
 
 #[test]
@@ -283,7 +283,7 @@ fn a_pruning_that_makes_no_sense_is_refused_by_name() {
     let order = Order { largest: true, nan: Nan::Raise };
     let plan = plan(0.5, order);
     let refused = |plan: &Prune<'_>| prune(&context, &margins, plan).unwrap_err().to_string();
-    assert!(refused(&plan).starts_with("margins: a NaN"), "{}", refused(&plan));
+    assert!(refused(&plan).starts_with("margins must hold no NaN"), "{}", refused(&plan));
     for (plan, words) in [
         (Prune { ratio: 1.5, ..plan }, ["ratio", "between 0 and 1", "1.5"]),
         (Prune { ratio: f64::NAN, ..plan }, ["ratio", "between 0 and 1", "NaN"]),
@@ -352,6 +352,52 @@ fn shards_give_what_the_whole_gives() {
             assert_eq!(chosen_by.into_iter().map(Result::unwrap).collect::<Vec<_>>().concat(), chosen);
             let sums_by = in_shards(count, |i, c| sums_of(c, finite[i], groups[i]).unwrap());
             assert!(sums_by.iter().all(|part| *part == sums), "{pattern} in {count}");
+        }
+    }
+}
+
+#[test]
+fn a_filter_is_the_comparison_of_two_sets_on_every_road() {
+    let whole = Context::new(Some(2), NEVER).unwrap();
+    let [low, high] = [false, true].map(|largest| Order { largest, nan: Nan::Last });
+    let mut one = many("noise");
+    one[77_777] = f64::NAN;
+    let other: Vec<f32> = many("few values").into_iter().map(|score| score as f32).collect();
+    for (k, k_other) in [(0, 9), (700, 100_000), (50_000, 50_000), (150_000, 0), (9, one.len())] {
+        let [first, second] = [naive(&one, low), naive(&other, high)];
+        let second: std::collections::HashSet<i64> = second[..k_other].iter().copied().collect();
+        let mut first = first[..k].to_vec();
+        first.sort_unstable();
+        for shared in [false, true] {
+            let expected: Vec<i64> =
+                first.iter().copied().filter(|position| second.contains(position) == shared).collect();
+            let filtered = |context: &Context<'_>, one: &[f64], other: &[f32], access| {
+                let first = First { names: ["one", "k"], scores: one, k, order: low, access };
+                let others = First { names: ["other", "k"], scores: other, k: k_other, order: high, access };
+                order::filter(context, &first, &others, shared).unwrap()
+            };
+            for access in [Access::Random, Access::Sequential] {
+                assert_eq!(with_threads(|c| filtered(c, &one, &other, access)), expected, "{k}, {k_other}");
+            }
+            assert_eq!(expected, {
+                let sets = [
+                    order::top_k_set(&whole, &one, k, low, Access::Random)
+                        .unwrap()
+                        .positions(&whole)
+                        .unwrap(),
+                    order::top_k_set(&whole, &other, k_other, high, Access::Random)
+                        .unwrap()
+                        .positions(&whole)
+                        .unwrap(),
+                ];
+                let compared = if shared { order::intersection } else { order::difference };
+                compared(&whole, &sets[0], &sets[1]).unwrap()
+            });
+            for count in [1, 2, 7] {
+                let (one, other) = (cut(&one, count), cut(&other, count));
+                let parts = in_shards(count, |i, c| filtered(c, one[i], other[i], Access::Random));
+                assert_eq!(parts.concat(), expected, "{count} shards");
+            }
         }
     }
 }

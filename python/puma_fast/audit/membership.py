@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from puma_fast.numeric.arrays import as_floats
+
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
@@ -61,7 +63,10 @@ def threshold_attack(members: ArrayLike, others: ArrayLike) -> ThresholdAttack:
     >>> threshold_attack([0.9, 0.8], [0.1, 0.85]).auc
     0.75
     """
-    inside, outside = np.asarray(members, dtype=float), np.asarray(others, dtype=float)
+    inside, outside = (
+        np.asarray(as_floats(name, values, ndim=(0, 1, 2)), dtype=np.float64)
+        for name, values in (("members", members), ("others", others))
+    )
     for name, values in (("members", inside), ("others", outside)):
         if values.ndim != 1 or values.size == 0 or np.isnan(values).any():
             msg = (

@@ -10,13 +10,12 @@ import json
 import math
 import platform
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from puma_fast._core import __version__
-from puma_fast.atomic import replacing
+from puma_fast.atomic import as_path, replacing
 from puma_fast.audit import page
 from puma_fast.audit.measurement import Measurement, measure
 from puma_fast.stages import Stages
@@ -24,6 +23,7 @@ from puma_fast.stages import Stages
 if TYPE_CHECKING:
     import os
     from collections.abc import Mapping
+    from pathlib import Path
 
     from puma_fast.data import Samples
     from puma_fast.edit.removal import Removal
@@ -200,7 +200,7 @@ class RemovalReport:
         ...     [path.name for path in puma.remove([3]).report.save(folder)]
         ['report.json', 'report.html']
         """
-        folder = Path(directory)
+        folder = as_path("directory", directory)
         folder.mkdir(parents=True, exist_ok=True)
         receipt, shown = folder / "report.json", folder / "report.html"
         with replacing(receipt) as there:

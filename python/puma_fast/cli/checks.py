@@ -60,14 +60,12 @@ def picture(path: Path | None) -> Path | None:
 
 def device(name: str) -> str:
     """Refuse a device that torch does not know or that is not there."""
-    import torch
+    from puma_fast.score.unwrapped import checked_device
 
     try:
-        torch.empty(0, device=name)
-    # torch raises whatever the device's own library does.
-    except Exception as error:
-        reason = str(error).splitlines()[0]
-        msg = f"--device {name} cannot be used: {reason}"
+        checked_device(name)
+    except ValueError as error:
+        msg = f"--{error}"
         raise UsageError(msg) from None
     return name
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from numbers import Real
 from typing import TYPE_CHECKING, Literal
+
+from puma_fast.numeric.arrays import as_number
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -14,29 +15,20 @@ _LEAST_ETA = 1e-12
 
 def checked_eta(eta: float) -> float:
     """Refuse an η that is not a finite number of at least nought."""
-    if not (isinstance(eta, Real) and 0 <= eta < float("inf")):
-        msg = (
-            "eta must be a finite number, at least 0 (1/n is one deletion), or 'auto' with max_change, "
-            f"got {eta!r}"
-        )
-        raise ValueError(msg)
-    return float(eta)
+    return as_number("eta", eta, least=0, hint=" (1/n is one deletion), or 'auto' with max_change")
 
 
-def starting_eta(eta: float | Literal["auto"] | None, max_change: float | None, n: int) -> float:
-    """Give η as asked for, 1/n by default and as the start of a search."""
+def starting_eta(
+    eta: float | Literal["auto"] | None, max_change: float | None, n: int
+) -> tuple[float, float | None]:
+    """Give η as asked for, 1/n by default and as the start of a search, and the bound of one."""
     if (isinstance(eta, str) and eta == "auto") != (max_change is not None):
         msg = f"eta='auto' and max_change go together, got eta={eta!r} and max_change={max_change!r}"
         raise ValueError(msg)
     if max_change is not None:
-        if not (isinstance(max_change, Real) and 0 < max_change < float("inf")):
-            msg = (
-                "max_change must be a finite number above 0, the largest change of the criterion allowed, "
-                f"got {max_change!r}"
-            )
-            raise ValueError(msg)
-        return 1 / n
-    return 1 / n if eta is None else checked_eta(eta)  # type: ignore[arg-type]
+        hint = ", the largest change of the criterion allowed"
+        return 1 / n, as_number("max_change", max_change, above=0, hint=hint)
+    return 1 / n if eta is None else checked_eta(eta), None  # type: ignore[arg-type]
 
 
 def longest(holds: Callable[[float], bool], start: float) -> float:

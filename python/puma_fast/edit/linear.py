@@ -9,20 +9,32 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, TypeVar, overload
 
 import numpy as np
 
+from puma_fast.numeric.arrays import as_count, as_flag, as_number, as_progress
 from puma_fast.numeric.ids import positions
 from puma_fast.progress import bar
 from puma_fast.score.estimator import read
 from puma_fast.warning import warn
 
 if TYPE_CHECKING:
+    from typing import Unpack
+
     from numpy.typing import ArrayLike, NDArray
 
     from puma_fast.score.estimator import Fitted
     from puma_fast.score.linear_objective import Floats, LinearObjective, Slope
+
+    class _Settings(TypedDict, total=False):
+        """What every overload takes."""
+
+        sample_weight: ArrayLike | None
+        newton_steps: int | None
+        tol: float
+        progress: bool | None
+
 
 Estimator = TypeVar("Estimator")
 
@@ -97,11 +109,8 @@ def unfit(
     y: ArrayLike,
     ids: ArrayLike,
     *,
-    sample_weight: ArrayLike | None = ...,
-    newton_steps: int | None = ...,
-    tol: float = ...,
-    progress: bool | None = ...,
     return_info: Literal[False] = ...,
+    **settings: Unpack[_Settings],
 ) -> Estimator: ...
 @overload
 def unfit(
@@ -110,11 +119,8 @@ def unfit(
     y: ArrayLike,
     ids: ArrayLike,
     *,
-    sample_weight: ArrayLike | None = ...,
-    newton_steps: int | None = ...,
-    tol: float = ...,
-    progress: bool | None = ...,
     return_info: Literal[True],
+    **settings: Unpack[_Settings],
 ) -> tuple[Estimator, UnfitInfo]: ...
 def unfit(
     estimator: Estimator,
@@ -224,17 +230,9 @@ def unfit(
     >>> bool(abs(without.coef_ - refit.coef_).max() < 1e-5)
     True
     """
-    if newton_steps is not None and (
-        isinstance(newton_steps, bool) or not isinstance(newton_steps, (int, np.integer)) or newton_steps < 0
-    ):
-        msg = (
-            "newton_steps must be a whole number, 0 for the first-order step, or None for as many as it "
-            f"takes, got {newton_steps!r}"
-        )
-        raise ValueError(msg)
-    if not (isinstance(tol, (int, float)) and 0 < tol < 1):
-        msg = f"tol must be between 0 and 1, a relative gradient, got {tol!r}"
-        raise ValueError(msg)
+    most = _MOST_STEPS if newton_steps is None else as_count("newton_steps", newton_steps)
+    tol = as_number("tol", tol, above=0, below=1, hint=", a relative gradient")
+    progress, return_info = as_progress(progress), as_flag("return_info", return_info)
     fitted = read(estimator, X, y, sample_weight)
     objective, theta = fitted.objective, fitted.theta
     removed = np.sort(positions(ids, objective.n))
@@ -248,13 +246,12 @@ def unfit(
         start = objective.slope(theta, weights)
         fitted.warn_if_far(start)
         before = objective.slope(theta, remaining)
-        if newton_steps == 0:
+        if most == 0:
             taken = 0
             there = theta - objective.curvature(theta, weights).solve(before.gradient)
             after = objective.slope(there, remaining)
             converged = after.relative <= tol
         else:
-            most = _MOST_STEPS if newton_steps is None else int(newton_steps)
             there, after, taken, converged = _newton(objective, theta, before, remaining, most, tol)
     if newton_steps is None and not converged:
         msg = (
@@ -271,7 +268,7 @@ def unfit(
         n=objective.n,
         newton_steps=taken,
         converged=converged,
-        tol=float(tol),
+        tol=tol,
         gradient_fitted=start.relative,
         gradient_before=before.relative,
         gradient_after=after.relative,

@@ -245,7 +245,7 @@ def remove(
     if len(marked) == samples.n:
         msg = f"ids mark all {samples.n} samples; at least one must stay, so leave some out"
         raise ValueError(msg)
-    length = starting_eta(eta, max_change, samples.n)
+    length, max_change = starting_eta(eta, max_change, samples.n)
     up_positions = choose_up(up, samples, influence.objective, marked, seed)
     weighing.check(None if up is None else len(up_positions))
 
@@ -265,7 +265,7 @@ def remove(
             # Every rank solves for its own rows; what it takes to know of the others' is a few sums.
             own = slice(*samples.ranks.block(len(up_positions)))
             weights[own], reweighting = weighing.of(own).solve(
-                psi_up[own], b, shard=samples.ranks.shard, n_threads=n_threads
+                psi_up[own], b, shard=samples.ranks.shard, n_threads=n_threads, progress=samples.progress
             )
             weights = samples.ranks.assembled(weights)
     with stages("gradient sums"):

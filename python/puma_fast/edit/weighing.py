@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
-from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from puma_fast.numeric.arrays import as_number
 from puma_fast.numeric.reweight import solve_weights
 
 if TYPE_CHECKING:
@@ -41,9 +41,7 @@ class Weighing:
         for name, price in (("l1", self.l1), ("l2", self.l2)):
             if price is None and name == "l2":
                 continue
-            if not (isinstance(price, Real) and 0 <= price < float("inf")):
-                msg = f"{name} must be a finite number, at least 0, got {price!r}; or leave it out"
-                raise ValueError(msg)
+            as_number(name, price, least=0, hint=", or left out")
         if count is None:
             given = [
                 f"{name}={value!r}"
@@ -55,7 +53,7 @@ class Weighing:
                 raise ValueError(msg)
         else:
             # Weights of nothing are refused for the same reasons as the real ones.
-            self.solve(np.zeros(count), np.float64(0.0), n_threads=1)
+            self.solve(np.zeros(count), np.float64(0.0), n_threads=1, progress=False)
 
     def of(self, samples: slice) -> Weighing:
         """Give the same for some of the samples."""
@@ -72,6 +70,7 @@ class Weighing:
         *,
         shard: Shard | None = None,
         n_threads: int | None,
+        progress: bool | None,
     ) -> tuple[NDArray[np.float64], WeightsInfo]:
         """Weigh samples of influence `psi`, (u,) or (u, k), to make up for b."""
         weights, info = solve_weights(
@@ -83,6 +82,7 @@ class Weighing:
             upper=self.upper,
             shard=shard,
             n_threads=n_threads,
+            progress=progress,
             return_info=True,
         )
         return weights.astype(np.float64, copy=False), info

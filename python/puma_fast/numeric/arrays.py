@@ -1,4 +1,4 @@
-"""What the numeric functions accept as an array, and how it reaches the core without a copy.
+"""What functions accept as an array, a count, a number or a flag, refused in the same words everywhere.
 
 Kinds are checked here (is it numeric, on the CPU, of the right number of dimensions), values in Rust.
 float32 and float64 arrays that are aligned and C-contiguous are borrowed as they are; anything else
@@ -8,8 +8,12 @@ be larger than memory.
 
 from __future__ import annotations
 
+import math
 import operator
+import reprlib
+from collections.abc import Iterator, Mapping, Set
 from mmap import mmap
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -33,8 +37,19 @@ def as_array(name: str, value: Any) -> NDArray[Any]:
     if getattr(value, "requires_grad", False):
         msg = f"{name} is part of an autograd graph; pass {name}.detach()"
         raise TypeError(msg)
+    # NumPy would wrap these whole, as one object.
+    if isinstance(value, (Set, Mapping, Iterator)):
+        kind = type(value).__name__
+        msg = f"{name} must be an array or a list, got a {kind}; pass list({name}) in the order that is meant"
+        raise TypeError(msg)
+    if hasattr(value, "filled") and np.ma.is_masked(value):
+        msg = f"{name} has masked entries, which hold no value; pass {name}.filled(...) or leave them out"
+        raise ValueError(msg)
     try:
         return np.asarray(value)
+    except ValueError as error:
+        msg = f"{name} cannot be read as an array; give rows of one length ({error})"
+        raise ValueError(msg) from None
     except TypeError:
         # NumPy has no bfloat16; double precision holds every value of it.
         if not hasattr(value, "double"):
@@ -98,7 +113,7 @@ def as_floats(name: str, value: Any, *, ndim: int | tuple[int, ...]) -> FloatArr
     dtype('float64')
     """
     array = as_array(name, value)
-    if array.dtype.kind not in "fiub":
+    if array.dtype.kind not in ("fiu" if array.ndim == 0 else "fiub"):
         msg = f"{name} must hold real numbers, got dtype {array.dtype}; convert it with astype(float)"
         raise TypeError(msg)
     allowed = (ndim,) if isinstance(ndim, int) else ndim
@@ -108,6 +123,51 @@ def as_floats(name: str, value: Any, *, ndim: int | tuple[int, ...]) -> FloatArr
         raise ValueError(msg)
     dtype = array.dtype if array.dtype in (np.float32, np.float64) else np.float64
     return _in_memory(name, array, dtype)
+
+
+def as_classes(name: str, value: Any) -> NDArray[Any]:
+    """Give `value` as an array of classes, of any kind that can be sorted.
+
+    Parameters
+    ----------
+    name : str
+        The argument's name, for messages.
+    value : array_like
+        Classes.
+
+    Returns
+    -------
+    ndarray
+        As NumPy makes it.
+
+    Raises
+    ------
+    ValueError
+        A NaN or a NaT, which equals nothing.
+    TypeError
+        Kinds that have no common order, such as names and numbers.
+
+    Examples
+    --------
+    >>> as_classes("y", [1.0, float("nan")])
+    Traceback (most recent call last):
+    ...
+    ValueError: y[1] is nan, which is no class; drop the sample or give it a label
+    """
+    array = as_array(name, value)
+    odd = np.argwhere(array != array)
+    if len(odd):
+        place = ", ".join(map(str, odd[0]))
+        value = array[tuple(odd[0])]
+        msg = f"{name}[{place}] is {value}, which is no class; drop the sample or give it a label"
+        raise ValueError(msg)
+    if array.dtype.kind == "O":
+        try:
+            np.unique(array)
+        except TypeError as error:
+            msg = f"{name} holds classes that cannot be sorted ({error}); give all of them one kind"
+            raise TypeError(msg) from None
+    return array
 
 
 def as_labels(name: str, value: Any) -> LabelArray:
@@ -130,13 +190,9 @@ def as_labels(name: str, value: Any) -> LabelArray:
     ValueError
         Not one-dimensional, or a NaN, which equals nothing.
     """
-    array = as_array(name, value)
+    array = as_classes(name, value)
     if array.ndim != 1:
         msg = f"{name} must be 1-dimensional, one label for each sample, got shape {array.shape}"
-        raise ValueError(msg)
-    if array.dtype.kind == "f" and np.isnan(array).any():
-        first = int(np.isnan(array).argmax())
-        msg = f"{name}[{first}] is nan, which is no class; drop the sample or give it a label"
         raise ValueError(msg)
     if array.dtype.kind not in "iub" or array.dtype == np.uint64:
         array = np.unique(array, return_inverse=True)[1]
@@ -197,19 +253,104 @@ def as_count(name: str, value: Any, *, least: int = 0) -> int:
     Raises
     ------
     TypeError
-        Not an integer.
+        Not an integer; True and False, too, count nothing.
     ValueError
         Below `least`, or beyond 64 bits.
     """
     try:
         count = operator.index(value)
     except TypeError:
-        msg = f"{name} must be an integer, got {value!r} of type {type(value).__name__}"
-        raise TypeError(msg) from None
+        count = None
+    if count is None or isinstance(value, bool):
+        msg = f"{name} must be an integer, got {reprlib.repr(value)} of type {type(value).__name__}"
+        raise TypeError(msg)
     if not least <= count < 2**63:
-        msg = f"{name} must be at least {least}{' and below 2**63' if count > least else ''}, got {count}"
+        limit = " and below 2**63" if count > least else ""
+        msg = f"{name} must be at least {least}{limit}, got {reprlib.repr(count)}"
         raise ValueError(msg)
     return count
+
+
+def as_number(
+    name: str,
+    value: Any,
+    *,
+    least: float = -math.inf,
+    above: float | None = None,
+    below: float | None = None,
+    infinite: bool = False,
+    hint: str = "",
+) -> float:
+    """Give `value` as a float within bounds.
+
+    Parameters
+    ----------
+    name : str
+        The argument's name, for messages.
+    value : float
+        Any real number, also as an array without dimensions.
+    least : float
+        The smallest value allowed.
+    above, below : float, optional
+        What it has to lie above and below.
+    infinite : bool, default False
+        Whether an infinity within the bounds is a value too.
+    hint : str
+        What else the message says: other values, the way out.
+
+    Returns
+    -------
+    float
+        The nearest one.
+
+    Raises
+    ------
+    TypeError
+        Not a real number; True and False are none.
+    ValueError
+        NaN, or out of bounds.
+
+    Examples
+    --------
+    >>> as_number("share", 1, least=0)
+    1.0
+    """
+    given = as_array(name, value)[()] if getattr(value, "ndim", None) == 0 else value
+    is_number = isinstance(given, Real) and not isinstance(given, bool)
+    if is_number:
+        try:
+            number = float(given)
+        except OverflowError:
+            number = math.inf if given > 0 else -math.inf
+        if (
+            number >= least
+            and (above is None or number > above)
+            and (below is None or number < below)
+            and (infinite or math.isfinite(number))
+        ):
+            return number
+    rule = "a number" if infinite else "a finite number"
+    if above is not None and below is not None:
+        rule = f"a number between {above:g} and {below:g}"
+    elif above is not None:
+        rule += f" above {above:g}"
+    elif least > -math.inf:
+        rule += f", at least {least:g}"
+    msg = f"{name} must be {rule}{hint}, got {reprlib.repr(value)}"
+    raise (ValueError if is_number else TypeError)(msg)
+
+
+def as_flag(name: str, value: Any) -> bool:
+    """Give `value` as a bool; what is only true or false by Python's rules ("no" is true) is refused."""
+    if not isinstance(value, (bool, np.bool_)):
+        msg = f"{name} must be True or False, got {reprlib.repr(value)}"
+        raise TypeError(msg)
+    return bool(value)
+
+
+def as_progress(progress: Any) -> bool | None:
+    """Give `progress` as bars take it: None for a bar on a terminal alone, else a flag."""
+    return None if progress is None else as_flag("progress", progress)
 
 
 def as_threads(n_threads: Any) -> int | None:

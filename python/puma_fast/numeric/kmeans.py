@@ -10,11 +10,13 @@ import numpy as np
 
 from puma_fast import _core
 from puma_fast.numeric.arrays import as_count, as_floats, as_threads
+from puma_fast.progress import reporting
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from puma_fast.numeric.shard import Shard
+    from puma_fast.progress import Progress
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,6 +85,7 @@ def kmeans(
     seed: int = 0,
     n_threads: int | None = None,
     shard: Shard | None = None,
+    progress: Progress = None,
 ) -> KMeans:
     """Cluster the rows of X around `n_clusters` centers.
 
@@ -113,6 +116,12 @@ def kmeans(
     shard : Shard, optional
         This process's place where the rows are cut over several; X holds its own rows, of which there may be
         none, and `labels` are theirs. Everything else is what one call on all rows gives, to the bit.
+    progress : bool or callable, optional
+        Whether to show a bar once the call takes over two seconds; by default on a terminal (and for shard 0
+        alone). It needs tqdm, which the extra ``torch`` brings; without it the call is silent. A callable is
+        called in its place, up to five times a second and from this thread, with what is done, how much
+        there is (None where that is not known) and what is counted: ``"center"``, then ``"iteration"``. What
+        it raises ends the call.
 
     Returns
     -------
@@ -125,7 +134,8 @@ def kmeans(
         A NaN or an infinity; no column; fewer rows than clusters; `init` of another shape; a count below 1;
         a negative `tol` or `seed`.
     TypeError
-        Not real numbers, a `tol` that is none, or a tensor that is not on the CPU.
+        Not real numbers, a `tol` that is none, a tensor that is not on the CPU, or a `progress` of no such
+        kind.
 
     Notes
     -----
@@ -171,18 +181,20 @@ def kmeans(
     elif init != "k-means++":
         msg = f'init must be "k-means++" or an array of {k} centers, got {init!r}'
         raise ValueError(msg)
-    labels, found, inertia, n_iter, status = _core.kmeans(
-        rows,
-        k,
-        centers,
-        starts,
-        as_count("max_iter", max_iter, least=1),
-        _tolerance(tol),
-        as_count("seed", seed),
-        as_threads(n_threads),
-        shard,
-        True,
-    )
+    with reporting("k-means", progress, index=0 if shard is None else shard.index) as report:
+        labels, found, inertia, n_iter, status = _core.kmeans(
+            rows,
+            k,
+            centers,
+            starts,
+            as_count("max_iter", max_iter, least=1),
+            _tolerance(tol),
+            as_count("seed", seed),
+            as_threads(n_threads),
+            shard,
+            report,
+            True,
+        )
     return KMeans(labels, found, inertia, n_iter, status)
 
 

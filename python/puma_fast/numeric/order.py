@@ -9,11 +9,19 @@ the first to the last, in constant memory.
 from __future__ import annotations
 
 from math import inf
-from numbers import Real
 from typing import TYPE_CHECKING, Literal
 
 from puma_fast import _core
-from puma_fast.numeric.arrays import as_count, as_floats, as_ids, as_labels, as_threads, is_mapped
+from puma_fast.numeric.arrays import (
+    as_count,
+    as_flag,
+    as_floats,
+    as_ids,
+    as_labels,
+    as_number,
+    as_threads,
+    is_mapped,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -93,7 +101,8 @@ def top_k(
     """
     values = as_floats("scores", scores, ndim=1)
     count, threads = as_count("k", k), as_threads(n_threads)
-    return _core.top_k(values, count, largest, nan, sorted, is_mapped(values), shard, threads)
+    first, ranked = as_flag("largest", largest), as_flag("sorted", sorted)
+    return _core.top_k(values, count, first, nan, ranked, is_mapped(values), shard, threads)
 
 
 def bottom_k(
@@ -128,8 +137,7 @@ def bottom_k(
 
     See Also
     --------
-    difference : Bottom-k of the influence without top-k of the confidence is the filter of PUMA's
-        Algorithm 2.
+    suspects : Bottom-k of the influence without top-k of the confidence, PUMA's Algorithm 2.
 
     Examples
     --------
@@ -177,7 +185,7 @@ def select_scores(
         A bound that is NaN; a NaN among the scores with ``nan="raise"``; scores that are not
         one-dimensional.
     TypeError
-        Scores that are not real numbers or not on the CPU.
+        Bounds or scores that are not real numbers; scores that are not on the CPU.
 
     Examples
     --------
@@ -186,7 +194,83 @@ def select_scores(
     array([1, 2])
     """
     values = as_floats("scores", scores, ndim=1)
-    return _core.select(values, float(at_least), float(at_most), nan, shard, as_threads(n_threads))
+    low = as_number("at_least", at_least, infinite=True)
+    high = as_number("at_most", at_most, infinite=True)
+    return _core.select(values, low, high, nan, shard, as_threads(n_threads))
+
+
+def suspects(
+    influence: ArrayLike,
+    confidence: ArrayLike,
+    k: int,
+    *,
+    k_confident: int | None = None,
+    nan: Nan = "raise",
+    shard: Shard | None = None,
+    n_threads: int | None = None,
+) -> NDArray[np.int64]:
+    """Give the samples that hurt most, but for those of which the model is surest.
+
+    Parameters
+    ----------
+    influence : array_like, shape (n,)
+        What more of the sample does for the criterion: the lowest hurt most.
+    confidence : array_like, shape (n,)
+        How sure the model is of the sample's label.
+    k : int
+        How many of the lowest influences are looked at, from 0 to n.
+    k_confident : int, optional
+        How many of the highest confidences are left out, from 0 to n; by default `k`.
+    nan : {"raise", "last", "first"}, default "raise"
+        What becomes of NaN: refused, or the last or the first to be looked at and to be left out.
+    shard : Shard, optional
+        This process's place among several that hold consecutive rows; each gets the suspects among its own
+        rows, as positions in the whole.
+    n_threads : int, optional
+        Threads; by default ``RAYON_NUM_THREADS``, else all that this process may use.
+
+    Returns
+    -------
+    ndarray, shape (m,), int64
+        Positions, ascending, at most `k`: what ``difference(bottom_k(influence, k), top_k(confidence,
+        k_confident))`` gives, without writing either selection down.
+
+    Raises
+    ------
+    ValueError
+        A number of samples below 0 or above n; a NaN with ``nan="raise"``; scores that are not
+        one-dimensional or not equally many.
+    TypeError
+        Scores that are not real numbers or not on the CPU; a number of samples that is no integer.
+
+    See Also
+    --------
+    bottom_k, top_k : The two selections.
+    difference : What one selection has that another has not.
+
+    Notes
+    -----
+    The filter of Algorithm 2 of [1]_, which looks for mislabelled samples: those are wrong with little
+    confidence. One pass over each array finds its cut; whoever lies within the first is held against the
+    second.
+
+    References
+    ----------
+    .. [1] Wu, Hashemi, Srinivasa: "PUMA: Performance unchanged model augmentation for training data
+       removal", AAAI 2022.
+
+    Examples
+    --------
+    >>> import puma_fast as pf
+    >>> pf.suspects([-3.0, -2.0, 0.5, 1.0], [0.99, 0.3, 0.5, 0.9], 2)
+    array([1])
+    """
+    values = as_floats("influence", influence, ndim=1)
+    others = as_floats("confidence", confidence, ndim=1)
+    count = as_count("k", k)
+    left_out = count if k_confident is None else as_count("k_confident", k_confident)
+    mapped = is_mapped(values), is_mapped(others)
+    return _core.suspects(values, count, others, left_out, nan, mapped, shard, as_threads(n_threads))
 
 
 def difference(a: ArrayLike, b: ArrayLike) -> NDArray[np.int64]:
@@ -212,11 +296,7 @@ def difference(a: ArrayLike, b: ArrayLike) -> NDArray[np.int64]:
     See Also
     --------
     intersection : Those that are in both.
-
-    Notes
-    -----
-    Algorithm 2 of PUMA looks for mislabelled samples among those that hurt most, but for the ones the model
-    is sure of: ``difference(bottom_k(influence, k), top_k(confidence, k))``.
+    suspects : The difference of two selections by scores, at once.
 
     Examples
     --------
@@ -243,10 +323,8 @@ def intersection(a: ArrayLike, b: ArrayLike) -> NDArray[np.int64]:
 
     Raises
     ------
-    ValueError
-        A negative position.
-    TypeError
-        Positions that are no integers.
+    ValueError, TypeError
+        As for `difference`.
 
     See Also
     --------
@@ -400,7 +478,7 @@ def argsort(
     array([0, 2, 1])
     """
     values = as_floats("scores", scores, ndim=1)
-    return _core.argsort(values, descending, nan, as_threads(n_threads))
+    return _core.argsort(values, as_flag("descending", descending), nan, as_threads(n_threads))
 
 
 def prune(
@@ -427,23 +505,8 @@ def prune(
         The share that goes, from 0 to 1: exactly ``round(ratio * n)`` samples, halves to even.
     largest : bool, default True
         The largest go first; False: the smallest. Of equal ones the lowest position goes first.
-    nan : {"raise", "last", "first"}, default "raise"
-        What becomes of NaN: refused, or it goes last or first.
-    labels : array_like, shape (n,), optional
-        The samples' classes, which then shrink alike: class c gives less than one sample more or fewer than
-        ``ratio * n_c``, by largest remainders, equal ones in favour of the class whose first sample comes
-        first. The labels' names do not matter.
-    min_per_class : int, default 0
-        Samples that each class keeps, or all it has where that is fewer. What a class then cannot give,
-        the others give in proportion to their sizes. Needs `labels`.
-    protect : array_like of int, shape (m,), default none
-        Positions of samples that stay. They count in n and n_c.
-    shard : Shard, optional
-        This process's place among several that hold consecutive rows; `protect` then holds
-        positions in the whole, and each gets what is kept of its own rows, as positions in the whole.
-    n_threads : int, optional
-        Threads; by default ``RAYON_NUM_THREADS``, else all that this process may use. The result does not
-        depend on it.
+    nan, labels, min_per_class, protect, shard, n_threads
+        As for :func:`puma_fast.prune_by_margin`.
 
     Returns
     -------
@@ -452,11 +515,8 @@ def prune(
 
     Raises
     ------
-    ValueError
-        A ratio outside [0, 1] or more than may go; `labels` of another length; a position to protect that
-        no sample has; `min_per_class` without `labels`; a NaN with ``nan="raise"``.
-    TypeError
-        Not real numbers; positions that are no integers.
+    ValueError, TypeError
+        As for :func:`puma_fast.prune_by_margin`.
 
     Examples
     --------
@@ -466,17 +526,14 @@ def prune(
     >>> prune([0.4, 0.3, 0.2, 0.1], ratio=0.5, labels=["cat", "cat", "dog", "dog"])
     array([1, 3])
     """
-    if not isinstance(ratio, Real):
-        msg = f"ratio must be a number from 0 to 1, got {ratio!r}"
-        raise TypeError(msg)
     if min_per_class and labels is None:
-        msg = f"min_per_class needs labels, the samples' classes; got min_per_class={min_per_class} without"
+        msg = f"min_per_class needs labels, the samples' classes, got min_per_class={min_per_class} without"
         raise ValueError(msg)
     values = as_floats("margins", margins, ndim=1)
     return _core.prune(
         values,
-        float(ratio),
-        largest,
+        as_number("ratio", ratio, infinite=True),
+        as_flag("largest", largest),
         nan,
         None if labels is None else as_labels("labels", labels),
         as_count("min_per_class", min_per_class),

@@ -4,18 +4,43 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, overload
 
 import numpy as np
 
 from puma_fast import _core
-from puma_fast.numeric.arrays import as_array, as_floats, as_threads
+from puma_fast.numeric.arrays import as_array, as_count, as_flag, as_floats, as_number, as_threads
+from puma_fast.numeric.shard import as_shard
+from puma_fast.progress import each, reporting
 
 if TYPE_CHECKING:
+    from typing import Unpack
+
     from numpy.typing import ArrayLike, NDArray
 
     from puma_fast.numeric.arrays import FloatArray
     from puma_fast.numeric.shard import Shard
+    from puma_fast.progress import Progress
+
+    _Sparse = tuple[NDArray[np.int64], FloatArray]
+    """Indices and weights."""
+
+    class _Settings(TypedDict, total=False):
+        """What every overload takes."""
+
+        target: ArrayLike | None
+        l1: float | None
+        l2: float | None
+        lower: ArrayLike | None
+        upper: ArrayLike | None
+        max_residual: float | None
+        tol: float
+        max_iter: int
+        start: WeightsInfo | ArrayLike | None
+        out: FloatArray | None
+        shard: Shard | None
+        n_threads: int | None
+        progress: Progress
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,81 +122,37 @@ def solve_weights(
     psi_up: ArrayLike,
     psi_mk: ArrayLike | None = ...,
     *,
-    target: ArrayLike | None = ...,
-    l1: float | None = ...,
-    l2: float | None = ...,
-    lower: ArrayLike | None = ...,
-    upper: ArrayLike | None = ...,
-    max_residual: float | None = ...,
-    tol: float = ...,
-    max_iter: int = ...,
-    start: WeightsInfo | ArrayLike | None = ...,
     sparse: Literal[False] = ...,
-    out: FloatArray | None = ...,
-    shard: Shard | None = ...,
-    n_threads: int | None = ...,
     return_info: Literal[False] = ...,
+    **settings: Unpack[_Settings],
 ) -> FloatArray: ...
 @overload
 def solve_weights(
     psi_up: ArrayLike,
     psi_mk: ArrayLike | None = ...,
     *,
-    target: ArrayLike | None = ...,
-    l1: float | None = ...,
-    l2: float | None = ...,
-    lower: ArrayLike | None = ...,
-    upper: ArrayLike | None = ...,
-    max_residual: float | None = ...,
-    tol: float = ...,
-    max_iter: int = ...,
-    start: WeightsInfo | ArrayLike | None = ...,
     sparse: Literal[False] = ...,
-    out: FloatArray | None = ...,
-    shard: Shard | None = ...,
-    n_threads: int | None = ...,
     return_info: Literal[True],
+    **settings: Unpack[_Settings],
 ) -> tuple[FloatArray, WeightsInfo]: ...
 @overload
 def solve_weights(
     psi_up: ArrayLike,
     psi_mk: ArrayLike | None = ...,
     *,
-    target: ArrayLike | None = ...,
-    l1: float | None = ...,
-    l2: float | None = ...,
-    lower: ArrayLike | None = ...,
-    upper: ArrayLike | None = ...,
-    max_residual: float | None = ...,
-    tol: float = ...,
-    max_iter: int = ...,
-    start: WeightsInfo | ArrayLike | None = ...,
     sparse: Literal[True],
-    out: FloatArray | None = ...,
-    shard: Shard | None = ...,
-    n_threads: int | None = ...,
     return_info: Literal[False] = ...,
-) -> tuple[NDArray[np.int64], FloatArray]: ...
+    **settings: Unpack[_Settings],
+) -> _Sparse: ...
 @overload
 def solve_weights(
     psi_up: ArrayLike,
     psi_mk: ArrayLike | None = ...,
     *,
-    target: ArrayLike | None = ...,
-    l1: float | None = ...,
-    l2: float | None = ...,
-    lower: ArrayLike | None = ...,
-    upper: ArrayLike | None = ...,
-    max_residual: float | None = ...,
-    tol: float = ...,
-    max_iter: int = ...,
-    start: WeightsInfo | ArrayLike | None = ...,
     sparse: Literal[True],
-    out: FloatArray | None = ...,
-    shard: Shard | None = ...,
-    n_threads: int | None = ...,
     return_info: Literal[True],
-) -> tuple[tuple[NDArray[np.int64], FloatArray], WeightsInfo]: ...
+    **settings: Unpack[_Settings],
+) -> tuple[_Sparse, WeightsInfo]: ...
 def solve_weights(
     psi_up: ArrayLike,
     psi_mk: ArrayLike | None = None,
@@ -189,6 +170,7 @@ def solve_weights(
     out: FloatArray | None = None,
     shard: Shard | None = None,
     n_threads: int | None = None,
+    progress: Progress = None,
     return_info: bool = False,
 ) -> Any:
     r"""Weigh the remaining samples so that together they have the effect of the marked ones.
@@ -236,6 +218,12 @@ def solve_weights(
     n_threads : int, optional
         Threads; by default ``RAYON_NUM_THREADS``, else all that this process may use. The result does
         not depend on it.
+    progress : bool or callable, optional
+        Whether to show a bar once the call takes over two seconds; by default on a terminal (and for shard 0
+        alone). It needs tqdm, which the extra ``torch`` brings; without it the call is silent. A callable is
+        called in its place, up to five times a second and from this thread, with what is done, how much
+        there is (None where that is not known) and what is counted: ``"step"`` (k > 1; one criterion takes
+        no such time). What it raises ends the call.
     return_info : bool, default False
         Also return a :class:`WeightsInfo`.
 
@@ -256,7 +244,8 @@ def solve_weights(
         data; a negative price; ``lower > upper``; `max_residual` with several criteria; an `out` that is
         read-only, of another shape, overlaps the data or comes with ``sparse=True``.
     TypeError
-        Not real numbers, a tensor that is not on the CPU, or an `out` of another dtype.
+        Not real numbers, a tensor that is not on the CPU, an `out` of another dtype, or a `progress` of no
+        such kind.
 
     Notes
     -----
@@ -289,28 +278,34 @@ def solve_weights(
         given = "both" if target is not None else "neither"
         msg = f"pass exactly one of psi_mk (the marked samples' influences) and target (b); got {given}"
         raise ValueError(msg)
+    sparse, return_info = as_flag("sparse", sparse), as_flag("return_info", return_info)
+    shard = as_shard(shard)
+    l1, l2, max_residual = _optional("l1", l1), _optional("l2", l2), _optional("max_residual", max_residual)
+    tol, max_iter = as_number("tol", tol, infinite=True), as_count("max_iter", max_iter)
     psi = as_floats("psi_up", psi_up, ndim=(1, 2))
     marked = None if psi_mk is None else _marked(psi_mk, psi)
     low, high = _bound("lower", lower, -np.inf, psi), _bound("upper", upper, np.inf, psi)
     if out is not None:
         _check_out(out, sparse, psi, [psi, low, high, *([] if marked is None else [marked])])
-    weights, facts = _core.solve_weights(
-        psi,
-        marked,
-        None if target is None else _target(target, psi),
-        low,
-        high,
-        l1,
-        l2,
-        max_residual,
-        tol,
-        max_iter,
-        _start(start),
-        sparse,
-        out,
-        shard,
-        as_threads(n_threads),
-    )
+    with reporting("weights", progress, index=0 if shard is None else shard.index) as report:
+        weights, facts = _core.solve_weights(
+            psi,
+            marked,
+            None if target is None else _target(target, psi),
+            low,
+            high,
+            l1,
+            l2,
+            max_residual,
+            tol,
+            max_iter,
+            _start(start),
+            sparse,
+            out,
+            shard,
+            report,
+            as_threads(n_threads),
+        )
     return (weights, WeightsInfo(**facts)) if return_info else weights
 
 
@@ -364,6 +359,7 @@ def solve_weights_path(
     sparse: bool = False,
     shard: Shard | None = None,
     n_threads: int | None = None,
+    progress: Progress = None,
 ) -> WeightsPath:
     """Solve for several prices l1, each begun at the price that the one before ended with.
 
@@ -379,6 +375,8 @@ def solve_weights_path(
         Keep the weights that are not zero alone.
     lower, upper, max_residual, tol, max_iter, shard, n_threads
         As in :func:`solve_weights`, the same for all.
+    progress : bool or callable, optional
+        As in :func:`solve_weights`; what is counted is ``"price"``.
 
     Returns
     -------
@@ -402,33 +400,39 @@ def solve_weights_path(
     >>> [info.nnz for info in path.infos]
     [1, 2, 3]
     """
-    psi = as_floats("psi_up", psi_up, ndim=(1, 2))
+    psi, shard = as_floats("psi_up", psi_up, ndim=(1, 2)), as_shard(shard)
     prices = np.asarray(as_floats("l1s", l1s, ndim=1), dtype=np.float64)
     solved: list[Any] = []
     infos: list[WeightsInfo] = []
     # The type of the result depends on a flag that is known to the caller alone.
     solve: Any = solve_weights
-    for price in prices:
-        weights, info = solve(
-            psi,
-            psi_mk,
-            target=target,
-            l1=float(price),
-            l2=infos[0].l2 if infos else l2,
-            start=infos[-1] if infos else None,
-            lower=lower,
-            upper=upper,
-            max_residual=max_residual,
-            tol=tol,
-            max_iter=max_iter,
-            sparse=sparse,
-            shard=shard,
-            n_threads=n_threads,
-            return_info=True,
-        )
-        solved.append(weights)
-        infos.append(info)
+    with reporting("path of weights", progress, index=0 if shard is None else shard.index) as report:
+        for price, within in each(prices.tolist(), "price", report):
+            weights, info = solve(
+                psi,
+                psi_mk,
+                target=target,
+                l1=price,
+                l2=infos[0].l2 if infos else l2,
+                start=infos[-1] if infos else None,
+                lower=lower,
+                upper=upper,
+                max_residual=max_residual,
+                tol=tol,
+                max_iter=max_iter,
+                sparse=sparse,
+                shard=shard,
+                n_threads=n_threads,
+                progress=within,
+                return_info=True,
+            )
+            solved.append(weights)
+            infos.append(info)
     return WeightsPath(prices, tuple(solved), tuple(infos))
+
+
+def _optional(name: str, value: Any) -> float | None:
+    return None if value is None else as_number(name, value, infinite=True, hint=", or left out")
 
 
 def _start(start: Any) -> NDArray[np.float64] | None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from puma_fast.numeric.arrays import as_count
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,9 +47,18 @@ class Shard:
 
     def __post_init__(self) -> None:
         """Refuse a place that does not exist."""
-        if not (isinstance(self.index, int) and isinstance(self.count, int) and 0 <= self.index < self.count):
+        count = as_count("count", self.count, least=1)
+        if as_count("index", self.index) >= count:
             msg = f"index must lie in 0 ... count - 1, got index={self.index!r} and count={self.count!r}"
             raise ValueError(msg)
         if not callable(self.reduce):
             msg = f"reduce must be a function of an int64 array, got {type(self.reduce).__name__}"
             raise TypeError(msg)
+
+
+def as_shard(shard: Any) -> Shard | None:
+    """Give `shard` as the core takes it: None where there are no others."""
+    if shard is not None and not isinstance(shard, Shard):
+        msg = f"shard must be a puma_fast.Shard, or left out, got {type(shard).__name__}"
+        raise TypeError(msg)
+    return shard

@@ -1,4 +1,9 @@
-"""Influence averaged over checkpoints of one training run, or over runs."""
+"""Influence averaged over checkpoints of one training run, or over runs.
+
+A mean in a file, ``scores.npy``, is made of one file of scores for each checkpoint, which lie beside it as
+``scores.checkpoint-0.npy`` and so on. A killed computation takes each of them up where it stood, and as they
+are kept, the mean is made of them again without a solve.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +11,17 @@ import copy
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from puma_fast.atomic import replacing
 from puma_fast.score.checkpoint import load_checkpoint
+from puma_fast.score.store import ScoreStore, stream_scores
 
 if TYPE_CHECKING:
     import os
+    from collections.abc import Iterator
+    from pathlib import Path
 
-    import numpy as np
     from numpy.typing import NDArray
     from torch import nn
 
@@ -20,6 +30,9 @@ if TYPE_CHECKING:
 
     Checkpoint = Mapping[str, Any] | str | os.PathLike[str]
     """A state dict, or the file of one."""
+
+_ROWS_AT_ONCE = 2**16
+"""Rows of every file that are read together for the mean."""
 
 
 def average_scores(
@@ -36,7 +49,45 @@ def average_scores(
     ValueError
         No checkpoint, or one that cannot be read or does not fit, told before any long work.
     """
-    if isinstance(checkpoints, (str, Mapping)) or not isinstance(checkpoints, Sequence):
+    _check(influence, checkpoints)
+    total: NDArray[np.float64] | float = 0.0
+    for there in _at_each(influence, checkpoints):
+        with there.objective.untouched():
+            total = total + there.scores(criteria.each)
+    return np.asarray(total / len(checkpoints))
+
+
+def stream_average(
+    influence: Influence,
+    criteria: Criteria,
+    checkpoints: Sequence[Checkpoint],
+    path: str | os.PathLike[str],
+) -> NDArray[np.float64]:
+    """Compute the same into a file, or what of it is missing there; see `Puma.influence`.
+
+    Raises
+    ------
+    TypeError
+        As `average_scores`.
+    ValueError
+        As `average_scores`, or a file that holds something else.
+    """
+    _check(influence, checkpoints)
+    store, count = ScoreStore(path), len(checkpoints)
+    ranks = influence.samples.ranks
+    ranks.first(lambda: store.claim({"checkpoints": count}))
+    parts = []
+    for place, there in enumerate(_at_each(influence, checkpoints)):
+        own = store.path.with_name(f"{store.path.stem}.checkpoint-{place}.npy")
+        with there.objective.untouched():
+            parts.append(stream_scores(there, criteria, own))
+    ranks.first(lambda: _write_mean(parts, store.path))
+    return store.read()
+
+
+def _check(influence: Influence, checkpoints: Sequence[Checkpoint]) -> None:
+    """Refuse before long work what cannot be loaded."""
+    if isinstance(checkpoints, (str, bytes, Mapping)) or not isinstance(checkpoints, Sequence):
         msg = f"checkpoints must be a list of state dicts or files, got {type(checkpoints).__name__}"
         raise TypeError(msg)
     if not checkpoints:
@@ -45,13 +96,21 @@ def average_scores(
     for place in range(len(checkpoints)):
         _loaded(influence.objective.model, checkpoints, place)
 
-    def scores_at(place: int) -> NDArray[np.float64]:
-        there = influence.of(_loaded(influence.objective.model, checkpoints, place))
-        with there.objective.untouched():
-            return there.scores(criteria.each)
 
-    count = len(checkpoints)
-    return sum((scores_at(place) for place in range(1, count)), start=scores_at(0)) / count
+def _at_each(influence: Influence, checkpoints: Sequence[Checkpoint]) -> Iterator[Influence]:
+    """Give the same settings at every checkpoint; one copy of the model is made at a time."""
+    for place in range(len(checkpoints)):
+        yield influence.of(_loaded(influence.objective.model, checkpoints, place))
+
+
+def _write_mean(parts: Sequence[NDArray[np.float64]], path: Path) -> None:
+    """Write the mean of mapped files, a few rows at a time."""
+    with replacing(path) as there:
+        mean = np.lib.format.open_memmap(there, mode="w+", dtype=np.float64, shape=parts[0].shape)
+        for first in range(0, len(mean), _ROWS_AT_ONCE):
+            rows = slice(first, first + _ROWS_AT_ONCE)
+            mean[rows] = sum(part[rows] for part in parts) / len(parts)
+        mean.flush()
 
 
 def _loaded(model: nn.Module, checkpoints: Sequence[Checkpoint], place: int) -> nn.Module:

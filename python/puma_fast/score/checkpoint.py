@@ -6,6 +6,7 @@ What training frameworks wrap around a state dict is looked through: the keys ``
 
 from __future__ import annotations
 
+import os
 import pickle
 import warnings
 from collections.abc import Mapping
@@ -17,8 +18,6 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 if TYPE_CHECKING:
-    import os
-
     from torch import nn
 
 _KEYS = ("state_dict", "model", "model_state_dict")
@@ -44,11 +43,16 @@ def load_checkpoint(
 
     Raises
     ------
+    TypeError
+        Neither a mapping nor a path.
     ValueError
         Where the file cannot be read safely, holds no state dict, or does not fit: the first names that
         are missing, not expected or of another shape are given.
     """
     if not isinstance(source, Mapping):
+        if not isinstance(source, (str, os.PathLike)):
+            msg = f"{name} must be a state dict or the path of one, got {type(source).__name__}"
+            raise TypeError(msg)
         name = f"{name} {source}"
     state = _stripped(_state_dict(source, name), set(model.state_dict()))
     own = model.state_dict()

@@ -159,7 +159,11 @@ class Function:
         return whole
 
     def _scalar(self, objective: Objective, parameters: Mapping[str, Tensor]) -> Tensor:
-        value = objective.call(parameters, self.function)
+        try:
+            value = objective.call(parameters, self.function)
+        except Exception as error:
+            error.add_note(f"Raised by the criterion {self.name!r}, which is called with the model")
+            raise
         if not isinstance(value, Tensor) or value.numel() != 1 or not value.is_floating_point():
             got = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
             msg = f"criterion {self.name!r} must return one floating-point number as a tensor, got {got}"
@@ -237,7 +241,11 @@ class AskedCriteria:
             if callable(given):
                 wrapped = Function(given, name)
             else:
-                wrapped = MeanLoss(self._read(given, name=name or "criterion"))
+                try:
+                    wrapped = MeanLoss(self._read(given, name=name or "criterion"))
+                except Exception as error:
+                    error.add_note(f"Raised on the data of the criterion {name!r}")
+                    raise
             self._known[key] = given, wrapped
         # The last ones used are the last to go.
         self._known[key] = self._known.pop(key)

@@ -69,7 +69,7 @@ class Curvature:
     def __init__(
         self, objective: Objective, samples: Samples, kind: Kind = "ggn", damping: float = 0.0
     ) -> None:
-        if kind not in KINDS:
+        if not isinstance(kind, str) or kind not in KINDS:
             msg = f"curvature must be one of {', '.join(KINDS)}, got {kind!r}"
             raise ValueError(msg)
         if kind == "ggn" and not objective.has_outputs:

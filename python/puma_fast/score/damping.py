@@ -9,9 +9,9 @@ the damping by twice what it saw below nought, and begins again.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from numbers import Real
 from typing import TYPE_CHECKING, Literal
 
+from puma_fast.numeric.arrays import as_number
 from puma_fast.score.solve import krylov_space
 
 if TYPE_CHECKING:
@@ -51,10 +51,7 @@ def checked_damping(damping: float | Literal["auto"]) -> float | Literal["auto"]
     """Refuse what is neither "auto" nor a finite number of at least nought."""
     if isinstance(damping, str) and damping == "auto":
         return "auto"
-    if not isinstance(damping, Real) or not 0 <= damping < float("inf"):
-        msg = f"damping must be 'auto' or a finite number, at least 0, got {damping!r}"
-        raise ValueError(msg)
-    return float(damping)
+    return as_number("damping", damping, least=0, hint=", or 'auto'")
 
 
 def choose_damping(undamped: Curvature) -> tuple[Damping, KrylovSpace]:

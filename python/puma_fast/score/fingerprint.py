@@ -61,6 +61,11 @@ def fingerprint(influence: Influence, criteria: Criteria) -> dict[str, Any]:
 
 def difference(there: dict[str, Any], here: dict[str, Any]) -> str | None:
     """Say in words of what else scores were made; None where it is the same."""
+    if "checkpoints" in there or "checkpoints" in here:
+        count = there.get("checkpoints")
+        if count == here.get("checkpoints"):
+            return None
+        return "one model" if count is None else f"{count} checkpoints, as their mean"
     for name, words in _IN_WORDS.items():
         if name in ("loss", "criterion"):
             one, other = np.array(there[name]), np.array(here[name])

@@ -54,6 +54,9 @@ def per_class(data: Any, *, targets: Callable[[Any], Any] | None = None) -> dict
     >>> puma.influence(criterion=classes).shape
     (40, 3)
     """
+    if targets is not None and not callable(targets):
+        msg = f"targets must be a function of a batch, got {type(targets).__name__}; or leave it out"
+        raise TypeError(msg)
     samples = Samples(data)
     labels = classes(samples, targets or default_targets)
     if labels is None:

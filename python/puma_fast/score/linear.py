@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from puma_fast.numeric.arrays import as_progress
 from puma_fast.progress import bar
 from puma_fast.score.estimator import read
 
@@ -85,6 +86,7 @@ def linear_influence(
     >>> psi.shape, int(psi.argmin())
     ((400,), 297)
     """
+    progress = as_progress(progress)
     fitted = read(estimator, X, y, sample_weight)
     holdout = fitted.on(X_holdout, y_holdout, "holdout")
     theta, weights = fitted.theta, fitted.weights()

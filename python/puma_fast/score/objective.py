@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import copy
 from contextlib import ExitStack, contextmanager, nullcontext
-from numbers import Real
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
@@ -19,6 +18,7 @@ from torch.func import functional_call, grad
 from puma_fast.batches import described, map_tensors
 from puma_fast.data import Samples
 from puma_fast.marks import mark
+from puma_fast.numeric.arrays import as_flag, as_number
 from puma_fast.restored import in_mode, unchanged_randomness, whole_float32
 from puma_fast.score.conventions import default_forward, default_targets, refuse_more_than_pairs
 from puma_fast.score.forward import Forward, differentiable_kernels, load_rules, where_it_fails
@@ -75,10 +75,6 @@ class Objective:
         device: torch.device | str | None = None,
         allow_tf32: bool = False,
     ) -> None:
-        decay: object = weight_decay
-        if not (isinstance(decay, Real) and 0 <= weight_decay < float("inf")):
-            msg = f"weight_decay must be a finite number, at least 0, got {weight_decay!r}"
-            raise ValueError(msg)
         for name, given in (("forward", forward), ("targets", targets), ("objective", objective)):
             if given is not None and not callable(given):
                 msg = f"{name} must be a function, got {type(given).__name__}; leave it out for the default"
@@ -90,8 +86,11 @@ class Objective:
         refuse_uncopyable(self.model)
         edited = select_parameters(self.model, params)
         self.layout = Layout(edited)
-        self.weight_decay = float(weight_decay)
-        self._allow_tf32 = bool(allow_tf32)
+        self.weight_decay = as_number("weight_decay", weight_decay, least=0)
+        self._allow_tf32 = as_flag("allow_tf32", allow_tf32)
+        if any(value.is_meta for value in self.model.parameters()):
+            msg = "model has parameters on the device 'meta', which hold no values; load its weights first"
+            raise ValueError(msg)
         self.device = next(iter(edited.values())).device if device is None else checked_device(device)
         # Summed and solved in half precision, a small patch would be all rounding.
         self._computes_in_float32 = any(value.dtype in HALVES for value in self.model.parameters())
@@ -312,12 +311,16 @@ class Objective:
                 msg = f"model: its parameter {name!r} holds a NaN or an infinity; load finite weights"
                 raise ValueError(msg)
         count = min(2, samples.n)
-        with self.explained(samples) as batch:
+        look = samples.bar(f"first look at {samples.name}", unit="evaluation", total=3)
+        with self.explained(samples) as batch, look as shown:
             if self._whole is None and self._takes_pairs:
                 refuse_more_than_pairs(samples.name, batch)
             losses, moved = self._tried(batch)
+            shown.update()
             again = self.losses(self.parameters, batch)
+            shown.update()
             self.derivatives(batch, torch.ones(self.layout.size, dtype=torch.float64, device=self.device))
+            shown.update()
         if losses.shape != (count,):
             msg = (
                 f"loss gave shape {tuple(losses.shape)} for {count} samples; it must give one number "

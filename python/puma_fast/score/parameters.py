@@ -7,7 +7,6 @@ vector is float64 whatever the model's type, so that sums over batches and itera
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
@@ -54,10 +53,11 @@ def select_parameters(model: nn.Module, patterns: str | Sequence[str] | None) ->
             )
             raise ValueError(msg)
     else:
-        if not isinstance(patterns, (str, Iterable)):
+        try:
+            wanted = [patterns] if isinstance(patterns, str) else list(patterns)
+        except TypeError:
             msg = f"params must be a pattern of names or several, got {patterns!r}"
-            raise TypeError(msg)
-        wanted = [patterns] if isinstance(patterns, str) else list(patterns)
+            raise TypeError(msg) from None
         wanted_names: set[str] = set()
         for pattern in wanted:
             if not isinstance(pattern, str):

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from puma_fast.atomic import replacing
+from puma_fast.atomic import as_path, replacing
 from puma_fast.score.fingerprint import difference, fingerprint
 
 if TYPE_CHECKING:
@@ -38,19 +38,21 @@ class ScoreStore:
     ----------
     path : path-like
         ``….npy``; its folder exists.
+    name : str, default "out"
+        The argument's name, for messages.
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = Path(path)
+    def __init__(self, path: str | os.PathLike[str], *, name: str = "out") -> None:
+        self.path = as_path(name, path)
         if self.path.suffix != ".npy" or not self.path.parent.is_dir():
-            msg = f"out={str(path)!r} must be a .npy file in a folder that exists; name such a one"
+            msg = f"{name}={str(path)!r} must be a .npy file in a folder that exists; name such a one"
             raise ValueError(msg)
         self._facts = self.path.with_suffix(".json")
         self._done = self.path.with_suffix(".done.npy")
         self._directions = self.path.with_suffix(".directions.npy")
 
-    def begin(self, facts: dict[str, Any], shape: tuple[int, ...]) -> None:
-        """Make the files, or check that those there are of the same make.
+    def claim(self, facts: dict[str, Any]) -> None:
+        """Write what the scores are made of, or check that those there are of the same make.
 
         Raises
         ------
@@ -65,6 +67,16 @@ class ScoreStore:
         else:
             with replacing(self._facts) as there:
                 there.write_text(json.dumps(facts, indent=2), encoding="utf-8")
+
+    def begin(self, facts: dict[str, Any], shape: tuple[int, ...]) -> None:
+        """Make the files, or check that those there are of the same make.
+
+        Raises
+        ------
+        ValueError
+            They are not.
+        """
+        self.claim(facts)
         # The mask is made last: where there is one, the rest is whole.
         if not self._done.exists():
             scores = np.lib.format.open_memmap(self.path, mode="w+", dtype=np.float64, shape=shape)
@@ -75,13 +87,18 @@ class ScoreStore:
 
     def check(self, facts: dict[str, Any]) -> None:
         """Refuse scores that were made of something else."""
-        other = difference(json.loads(self._facts.read_text(encoding="utf-8")), facts)
+        other = difference(self.facts(), facts)
         if other is not None:
             msg = (
                 f"{self.path} holds scores of {other}; name another file, or delete this one with "
                 f"{self._facts.name} and {self._done.name}"
             )
             raise ValueError(msg)
+
+    def facts(self) -> dict[str, Any]:
+        """Give what is written of the make of the scores."""
+        known: dict[str, Any] = json.loads(self._facts.read_text(encoding="utf-8"))
+        return known
 
     @property
     def is_known(self) -> bool:
@@ -169,8 +186,14 @@ def stored_scores(
     if not file.is_file():
         msg = f"scores={str(path)!r}: there is no such file"
         raise ValueError(msg)
-    store = ScoreStore(file)
+    store = ScoreStore(file, name="scores")
     if store.is_known:
+        if "checkpoints" in store.facts():
+            msg = (
+                f"scores={str(path)!r} is a mean over checkpoints, which cannot be held against this model "
+                f"and criterion; pass numpy.load({str(path)!r}) to take it as it is"
+            )
+            raise ValueError(msg)
         store.check(fingerprint(influence, criteria))
         missing = len(store.missing())
         if missing:

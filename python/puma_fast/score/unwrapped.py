@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import reprlib
 from typing import Any
 
 import torch
@@ -24,12 +25,16 @@ def checked_device(device: torch.device | str) -> torch.device:
     try:
         known = torch.device(device)
         torch.empty(0, device=known)
-    except (RuntimeError, TypeError, AssertionError, AttributeError) as error:
+        reason = "its tensors hold no values" if known.type == "meta" else None
+    # torch raises whatever the device's own library does.
+    except Exception as error:
+        reason = str(error).strip().partition("\n")[0]
+    if reason is not None:
         msg = (
-            f"device={device!r} cannot be used here ({str(error).strip().splitlines()[0]}); leave it out to "
-            "compute where the model is, or pass 'cpu'"
+            f"device={reprlib.repr(device)} cannot be used here ({reason}); leave it out to compute where "
+            "the model is, or pass 'cpu'"
         )
-        raise ValueError(msg) from None
+        raise ValueError(msg)
     return known
 
 

@@ -6,11 +6,14 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from puma_fast.numeric.arrays import as_array, as_count, as_floats
+from puma_fast.numeric.arrays import as_array, as_classes, as_count, as_floats
 from puma_fast.numeric.kmeans import kmeans
+from puma_fast.progress import each, reporting
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
+
+    from puma_fast.progress import Progress
 
 
 def mark_clusters(
@@ -23,6 +26,7 @@ def mark_clusters(
     n_init: int = 1,
     seed: int = 0,
     n_threads: int | None = None,
+    progress: Progress = None,
 ) -> NDArray[np.int64]:
     """Mark all samples of one cluster of each class.
 
@@ -52,6 +56,8 @@ def mark_clusters(
     n_threads : int, optional
         Threads; by default ``RAYON_NUM_THREADS``, else all that this process may use. The result does not
         depend on it.
+    progress : bool or callable, optional
+        As in :func:`puma_fast.kmeans`; what is counted is ``"class"``.
 
     Returns
     -------
@@ -62,9 +68,11 @@ def mark_clusters(
     ------
     ValueError
         A class with fewer samples than `clusters_per_class`, or one in `classes` without samples; a `pick`
-        that is no rank of a cluster; `y` of another length than X; a NaN or an infinity in X.
+        that is no rank of a cluster; `y` of another length than X; a NaN or an infinity in
+        X; a NaN in `y`.
     TypeError
-        Not real numbers, or a tensor that is not on the CPU.
+        Not real numbers, a tensor that is not on the CPU, classes of kinds that have no common order, or a
+        `progress` of no such kind.
 
     See Also
     --------
@@ -84,26 +92,28 @@ def mark_clusters(
     >>> pf.mark_clusters(X, y, clusters_per_class=2)
     array([2, 6])
     """
-    features, labels = as_array("X", X), as_array("y", y)
+    features, labels = as_array("X", X), as_classes("y", y)
     if labels.ndim != 1 or features.ndim < 1 or len(features) != len(labels):
         msg = f"y must hold one class for each row of X, got shapes {labels.shape} and {features.shape}"
         raise ValueError(msg)
     k = as_count("clusters_per_class", clusters_per_class, least=1)
     rank = _rank(pick, k)
+    chosen = np.unique(labels if classes is None else as_classes("classes", classes))
     marked = [np.empty(0, dtype=np.int64)]
-    for label in np.unique(labels if classes is None else as_array("classes", classes)):
-        members = np.flatnonzero(labels == label)
-        if len(members) < k:
-            msg = (
-                f"class {label} has {len(members)} samples, fewer than clusters_per_class={k}; ask for fewer "
-                "clusters, or leave the class out by classes="
-            )
-            raise ValueError(msg)
-        rows = as_floats("X", features[members].reshape(len(members), -1), ndim=2)
-        clusters = kmeans(rows, k, n_init=n_init, seed=seed, n_threads=n_threads)
-        order = np.argsort(clusters.sizes, kind="stable")
-        order = order[clusters.sizes[order] > 0]
-        marked.append(members[clusters.labels == order[min(rank, len(order) - 1)]])
+    with reporting("marking", progress) as report:
+        for label, within in each(list(chosen), "class", report):
+            members = np.flatnonzero(labels == label)
+            if len(members) < k:
+                msg = (
+                    f"class {label} has {len(members)} samples, fewer than clusters_per_class={k}; ask for "
+                    "fewer clusters, or leave the class out by classes="
+                )
+                raise ValueError(msg)
+            rows = as_floats("X", features[members].reshape(len(members), -1), ndim=2)
+            clusters = kmeans(rows, k, n_init=n_init, seed=seed, n_threads=n_threads, progress=within)
+            order = np.argsort(clusters.sizes, kind="stable")
+            order = order[clusters.sizes[order] > 0]
+            marked.append(members[clusters.labels == order[min(rank, len(order) - 1)]])
     return np.sort(np.concatenate(marked))
 
 

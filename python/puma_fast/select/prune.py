@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from puma_fast.numeric.arrays import as_floats
+from puma_fast.numeric.arrays import as_floats, as_number
 from puma_fast.numeric.order import prune as prune_by_score
 
 if TYPE_CHECKING:
@@ -141,9 +141,9 @@ def adaptive_eps(
     Raises
     ------
     ValueError
-        A NaN among the margins, `eps` not a positive number, an unknown policy.
+        A NaN among the margins, an `eps` that is not positive and finite, an unknown policy.
     TypeError
-        Margins that are not real numbers or not on the CPU.
+        Margins or an `eps` that are not real numbers; margins that are not on the CPU.
 
     See Also
     --------
@@ -170,9 +170,8 @@ def adaptive_eps(
     array([ 0.1 ,  0.05, -0.02, -0.1 ])
     """
     values = as_floats("margins", margins, ndim=1)
-    if not 0 < eps < np.inf:
-        msg = f"eps must be a number above 0, got {eps}"
-        raise ValueError(msg)
+    # A NumPy scalar would lift float32 margins to its own type.
+    bound = as_number("eps", eps, above=0)
     if policy not in ("clip0", "signed"):
         msg = f'policy must be "clip0" or "signed", got {policy!r}'
         raise ValueError(msg)
@@ -180,6 +179,4 @@ def adaptive_eps(
         first = int(np.isnan(values).argmax())
         msg = f"margins[{first}] is nan, which bounds no perturbation; drop the sample or compute it again"
         raise ValueError(msg)
-    # A NumPy scalar would lift float32 margins to its own type.
-    bound = float(eps)
     return values.clip(0.0 if policy == "clip0" else -bound, bound)

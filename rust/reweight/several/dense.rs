@@ -68,7 +68,7 @@ impl Sample {
         let demand = b.iter().map(|b| b.value().powi(2)).sum::<f64>().sqrt();
         let prices = Prices { l2: prices.l2 / self.share, ..prices };
         let goal = Goal { prices, target: b, gap: 0.0 };
-        let mut budget = Budget { used: 0, most: 60 };
+        let mut budget = Budget { unit: "step on a sample", used: 0, most: 60 };
         let free = newton(context, &mut self.cache, goal, &mut self.z, 1e-6 * demand, &mut budget)?;
         Ok(free as f64 / self.cache.len() as f64)
     }
@@ -181,7 +181,7 @@ fn descend<T: Float>(
     };
     let size = |g: &[f64]| inner(g, g).sqrt();
     let mut here = slope_at(z)?;
-    budget.used += 1;
+    budget.spend(context);
     let mut best = (size(&here), z.clone());
     let mut since = 0;
     while best.0 > wanted && since < PATIENCE && !budget.is_spent() {
@@ -191,7 +191,7 @@ fn descend<T: Float>(
         loop {
             let there: Vec<Dd> = z.iter().zip(&direction).map(|(&z, &d)| z + Dd::two_product(t, d)).collect();
             let slope = slope_at(&there)?;
-            budget.used += 1;
+            budget.spend(context);
             metric.learn(
                 direction.iter().map(|d| t * d).collect(),
                 slope.iter().zip(&here).map(|(there, here)| there - here).collect(),

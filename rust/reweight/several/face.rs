@@ -65,7 +65,7 @@ pub(super) fn descend(
             };
             signs[enters] = sign;
             refined = 0;
-            budget.used += 1;
+            budget.spend(context);
             continue;
         }
         if free.len() > 2 * cache.k + SPARE {
@@ -105,7 +105,7 @@ pub(super) fn descend(
             weights[i] = end;
             signs[i] = 0.0;
             refined = 0;
-            budget.used += 1;
+            budget.spend(context);
         }
     }
 }

@@ -53,6 +53,9 @@ const SPARSE: usize = 8;
 const SAMPLE: usize = 4096;
 const SAMPLE_EACH: usize = 32;
 
+/// What progress counts.
+const STEP: &str = "step";
+
 /// The weights, the price that judges them, and how they were found.
 struct Answer<T> {
     weights: Vec<T>,
@@ -70,6 +73,7 @@ pub(super) fn solve<T: Float>(
     b: &[Dd],
     options: &Options<'_, T>,
 ) -> Result<(Vec<T>, Facts)> {
+    context.progress(STEP, 0, None);
     let (rows, b, pulls) = Rows::new(context, psi, b, [options.lower, options.upper])?;
     let (l1_max, scale) = (rows.steepest, rows.scale);
     let unscaled = |value: f64| value / scale / scale;
@@ -77,7 +81,7 @@ pub(super) fn solve<T: Float>(
         l1: options.l1.map_or(0.05 * l1_max, |l1| l1 * scale * scale),
         l2: options.l2.map_or(1e-3 * rows.squares / rows.k as f64, |l2| l2 * scale * scale),
     };
-    let mut budget = Budget { used: 0, most: options.max_iter };
+    let mut budget = Budget { unit: STEP, used: 0, most: options.max_iter };
     let start = options.start.map(|z| z.iter().map(|&z| Dd::new(z * scale)).collect());
     let solver = Solver { context, rows: &rows, b: &b, prices, start, tol: options.tol };
     let Answer { weights, z, status } = solver.solve(&pulls, l1_max, &mut budget)?;

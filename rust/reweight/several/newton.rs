@@ -31,6 +31,8 @@ const TRIALS: usize = 40;
 
 /// Newton steps, counted over a whole solve.
 pub(super) struct Budget {
+    /// One of them, as progress names it.
+    pub(super) unit: &'static str,
     pub(super) used: usize,
     pub(super) most: usize,
 }
@@ -38,6 +40,12 @@ pub(super) struct Budget {
 impl Budget {
     pub(super) fn is_spent(&self) -> bool {
         self.used >= self.most
+    }
+
+    /// Counts a step.
+    pub(super) fn spend(&mut self, context: &Context<'_>) {
+        self.used += 1;
+        context.progress(self.unit, self.used, None);
     }
 }
 
@@ -137,7 +145,7 @@ pub(super) fn newton(
         {
             return Ok(free.len());
         }
-        budget.used += 1;
+        budget.spend(context);
         let direction = direction(cache, goal.prices.l2, &gradient, &free);
         let step = line_search(cache, goal, z, &pulls, &direction, &free);
         for (z, d) in z.iter_mut().zip(&direction) {

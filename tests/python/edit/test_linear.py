@@ -338,9 +338,13 @@ REFUSALS = {
         ValueError,
         r"sample_weight\[5\] is -1.0",
     ),
-    "half a step": ({"newton_steps": 0.5}, ValueError, "newton_steps must be a whole number"),
-    "a step back": ({"newton_steps": -1}, ValueError, "newton_steps must be a whole number"),
-    "no tolerance": ({"tol": 0}, ValueError, "tol must be between 0 and 1"),
+    "half a step": ({"newton_steps": 0.5}, TypeError, "newton_steps must be an integer, got 0.5"),
+    "a step back": ({"newton_steps": -1}, ValueError, "newton_steps must be at least 0, got -1"),
+    "no tolerance": (
+        {"tol": 0},
+        ValueError,
+        "tol must be a number between 0 and 1, a relative gradient, got 0",
+    ),
     "not fitted": ({"estimator": LogisticRegression()}, ValueError, "not fitted: call its fit"),
     "a pipeline": (
         {"estimator": make_pipeline(StandardScaler(), Exact())},

@@ -9,6 +9,7 @@ from torch import nn
 
 import puma_fast as pf
 from convex import problem
+from puma_fast.edit import weighing
 
 MARKED = [3, 50, 51, 120, 199]
 
@@ -146,7 +147,7 @@ def test_eta_is_chosen_by_measuring(convex):
     ],
 )
 def test_bad_settings_are_refused(convex, arguments, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(TypeError if "got 'a'" in message else ValueError, match=message):
         puma_of(convex).remove(MARKED, **arguments)
 
 
@@ -220,3 +221,17 @@ def test_the_model_is_made_on_first_use_from_the_model_as_it_is(convex):
     assert early.model is made
     with pytest.raises(RuntimeError, match="changed since this removal"):
         _ = late.model
+
+
+@pytest.mark.parametrize("progress", [None, True, False])
+def test_the_weights_are_solved_for_under_the_same_bars(convex, monkeypatch, progress):
+    given = []
+
+    def spy(*arguments, **options):
+        given.append(options["progress"])
+        return pf.solve_weights(*arguments, **options)
+
+    monkeypatch.setattr(weighing, "solve_weights", spy)
+    puma_of(convex, progress=progress).remove(MARKED, eta=0.01)
+    # Once on nothing, before the long work.
+    assert given == [False, progress]

@@ -74,17 +74,27 @@ def test_integers_lists_and_half_precision_are_numbers():
 @pytest.mark.parametrize(
     ("call", "error", "words"),
     [
-        (lambda: pf.top_k([1.0, 2.0], 3), ValueError, ["k", "at most", "k = 3 of 2"]),
+        (lambda: pf.top_k([1.0, 2.0], 3), ValueError, ["k", "at most", "3 of 2"]),
+        (lambda: pf.top_k([1.0, 2.0], 10**15), ValueError, ["k must", f"got {10**15} of 2 scores"]),
+        (lambda: pf.top_k([1.0], 1, largest="no"), TypeError, ["largest must be True or False", "'no'"]),
+        (lambda: pf.top_k([1.0], 1, sorted=1), TypeError, ["sorted must be True or False", "1"]),
         (lambda: pf.top_k([1.0], -1), ValueError, ["k", "at least 0", "-1"]),
         (lambda: pf.top_k([1.0], 1.0), TypeError, ["k", "integer", "1.0"]),
         (lambda: pf.top_k([1.0], 2**70), ValueError, ["k", "2**63", str(2**70)]),
         (lambda: pf.top_k([1.0, np.nan], 1), ValueError, ["scores", "index 1", 'nan="last"']),
         (lambda: pf.argsort([np.nan]), ValueError, ["scores", "index 0", "drop"]),
         (lambda: pf.argsort([1.0], nan="middle"), ValueError, ["nan", '"last"', "middle"]),
+        (lambda: pf.argsort([1.0], nan=None), ValueError, ["nan must", '"first"', "got None"]),
+        (lambda: pf.argsort([1.0], descending="yes"), TypeError, ["descending must be True or", "'yes'"]),
         (lambda: pf.argsort([[1.0]]), ValueError, ["scores", "1-dimensional", "(1, 1)"]),
         (lambda: pf.argsort(["a"]), TypeError, ["scores", "real numbers", "astype"]),
         (lambda: pf.argsort([1j]), TypeError, ["scores", "real numbers", "complex"]),
-        (lambda: pf.select_scores([1.0], at_least=np.nan), ValueError, ["at_least", "number", "NaN"]),
+        (lambda: pf.select_scores([1.0], at_least=np.nan), ValueError, ["at_least", "number", "nan"]),
+        (lambda: pf.select_scores([1.0], at_most="a"), TypeError, ["at_most must be a number", "'a'"]),
+        (lambda: pf.suspects([1.0], [1.0], 2), ValueError, ["k must be at most", "2 of 1"]),
+        (lambda: pf.suspects([1.0], [1.0], 1, k_confident=3), ValueError, ["k_confident must", "3 of 1"]),
+        (lambda: pf.suspects([1.0], [1.0, 2.0], 1), ValueError, ["confidence needs one", "2 for 1"]),
+        (lambda: pf.suspects([1.0], [np.nan], 0), ValueError, ["confidence must hold no NaN", "index 0"]),
         (lambda: pf.select_scores([1.0, np.nan]), ValueError, ["scores", "index 1"]),
         (lambda: pf.difference([1], [-2]), ValueError, ["b", "from 0 on", "-2"]),
         (lambda: pf.intersection([0.5], [1]), TypeError, ["a", "integers", "float64"]),
@@ -93,7 +103,8 @@ def test_integers_lists_and_half_precision_are_numbers():
         (lambda: pf.group_sums([1.0], [0, 0], n_groups=1), ValueError, ["groups", "2 groups for 1"]),
         (lambda: pf.group_sums([1.0], [0], n_groups=10**15), ValueError, ["n_groups", "at most", "unique"]),
         (lambda: apportion([1, 2], 4), ValueError, ["total", "at most", "4 of 3"]),
-        (lambda: prune([1.0], ratio="a"), TypeError, ["ratio", "from 0 to 1", "'a'"]),
+        (lambda: prune([1.0], ratio="a"), TypeError, ["ratio must be a number", "'a'"]),
+        (lambda: prune([1.0], ratio=0, largest=None), TypeError, ["largest must be True or False", "None"]),
         (lambda: prune([1.0], ratio=2), ValueError, ["ratio", "between 0 and 1", "2"]),
         (lambda: prune([1.0], ratio=0, min_per_class=1), ValueError, ["min_per_class", "labels", "1"]),
         (lambda: prune([1.0], ratio=0, min_per_class=-1, labels=[0]), ValueError, ["min_per_class", "-1"]),
@@ -128,6 +139,37 @@ positions = st.lists(st.integers(0, 30) | st.integers(10**6, 10**6 + 30), max_si
 def test_what_two_selections_share_is_numpys(a, b):
     np.testing.assert_array_equal(pf.difference(a, b), np.setdiff1d(a, b))
     np.testing.assert_array_equal(pf.intersection(a, b), np.intersect1d(a, b))
+
+
+@given(
+    scores(allow_nan=True),
+    st.integers(0, 50),
+    st.integers(0, 50),
+    st.sampled_from(["last", "first"]),
+    FLOATS,
+    st.randoms(use_true_random=False),
+)
+def test_suspects_are_the_difference_of_two_selections(influence, k, k_confident, nan, dtype, random):
+    confidence = np.array(random.sample(influence.tolist(), len(influence)), dtype=dtype)
+    k, k_confident = min(k, len(influence)), min(k_confident, len(influence))
+    hurting = naive(influence, descending=False, nan=nan)[:k]
+    sure = naive(confidence, descending=True, nan=nan)[:k_confident]
+    found = pf.suspects(influence, confidence, k, k_confident=k_confident, nan=nan)
+    np.testing.assert_array_equal(found, np.setdiff1d(hurting, sure))
+
+
+@pytest.mark.parametrize("k", [500, 40_000, 100_000])
+def test_suspects_among_many_and_in_a_mapped_file(tmp_path, k):
+    rng = np.random.default_rng(k)
+    influence = rng.standard_normal(150_000).astype(np.float32)
+    confidence = rng.random(len(influence)).round(3)
+    hurting, sure = np.argsort(influence, kind="stable")[:k], np.argsort(-confidence, kind="stable")[: k // 2]
+    expected = np.setdiff1d(hurting, sure)
+    np.save(tmp_path / "influence.npy", influence)
+    mapped = np.load(tmp_path / "influence.npy", mmap_mode="r")
+    for scores_, threads in ((influence, 1), (influence, 2), (mapped, 2)):
+        found = pf.suspects(scores_, confidence, k, k_confident=k // 2, n_threads=threads)
+        np.testing.assert_array_equal(found, expected)
 
 
 @given(st.lists(st.tuples(st.floats(allow_nan=False, allow_infinity=False, width=32), st.integers(0, 2))))
@@ -177,6 +219,9 @@ def test_shards_give_what_the_whole_gives(count, dtype):
     np.testing.assert_array_equal(np.concatenate(chosen), np.sort(best))
     chosen = each(lambda shard, rows: pf.select_scores(values[rows], at_most=0.3, nan="last", shard=shard))
     np.testing.assert_array_equal(np.concatenate(chosen), pf.select_scores(values, at_most=0.3, nan="last"))
+    sure = np.where(labels == 3, np.nan, rng.random(len(values)).round(2))
+    found = each(lambda s, rows: pf.suspects(values[rows], sure[rows], 3000, nan="last", shard=s))
+    np.testing.assert_array_equal(np.concatenate(found), pf.suspects(values, sure, 3000, nan="last"))
     options = {"ratio": 0.4, "nan": "first", "protect": [3, 70_000, 149_999], "min_per_class": 2}
     kept = each(lambda shard, rows: prune(values[rows], labels=labels[rows], shard=shard, **options))
     np.testing.assert_array_equal(np.concatenate(kept), prune(values, labels=labels, **options))
@@ -202,7 +247,7 @@ def test_a_mapped_file_is_read_where_it_lies_or_refused(tmp_path):
             np.testing.assert_array_equal(pf.bottom_k(mapped[10:], 70_000, sorted=sorted_), expected)
         options = {"ratio": 0.7, "labels": labels, "nan": "last"}
         np.testing.assert_array_equal(prune(mapped, **options), prune(values, **options))
-        with pytest.raises(ValueError, match=r"scores: a NaN .* index 5"):
+        with pytest.raises(ValueError, match=r"scores must hold no NaN.* index 5"):
             pf.top_k(mapped, 3)
         with pytest.raises(TypeError, match=r"scores is a mapped file .* numpy.array\(scores\)"):
             pf.top_k(mapped[::2], 3)

@@ -253,8 +253,8 @@ def test_the_gap_bounds_what_any_other_weights_achieve():
         ({"out": [0.0] * 4}, TypeError, "got list"),
         ({"out": np.zeros(8)[::2]}, ValueError, "C-contiguous"),
         ({"out": np.zeros(4), "sparse": True}, ValueError, "pass one of them"),
-        ({"start": [1.0, 2.0]}, ValueError, "start: needs the finite price"),
-        ({"start": np.nan}, ValueError, "start: needs the finite price"),
+        ({"start": [1.0, 2.0]}, ValueError, "start needs the finite price"),
+        ({"start": np.nan}, ValueError, "start needs the finite price"),
     ],
 )
 def test_refusals(kwargs, error, message):

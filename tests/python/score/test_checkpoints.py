@@ -72,6 +72,37 @@ def test_what_cannot_be_loaded_is_told_before_long_work(convex, checkpoints, err
         puma.influence(checkpoints=checkpoints)
 
 
-def test_a_mean_is_not_streamed(convex, tmp_path):
-    with pytest.raises(ValueError, match="out and checkpoints do not go together"):
-        puma_of(convex, network(9)).influence(checkpoints=[network(0).state_dict()], out=tmp_path / "a.npy")
+def test_a_mean_is_streamed_as_each_is(convex, tmp_path):
+    checkpoints = [network(seed).state_dict() for seed in range(3)]
+    puma = puma_of(convex, network(9))
+    for name, criterion in (("one", None), ("several", pf.per_class(convex.holdout))):
+        out = tmp_path / f"{name}.npy"
+        psi = puma.influence(checkpoints=checkpoints, criterion=criterion, out=out)
+        assert isinstance(psi, np.memmap)
+        assert not psi.flags.writeable
+        expected = puma.influence(checkpoints=checkpoints, criterion=criterion)
+        np.testing.assert_allclose(psi, expected, rtol=1e-9, atol=1e-12)
+        each = [np.load(tmp_path / f"{name}.checkpoint-{place}.npy") for place in range(3)]
+        np.testing.assert_array_equal(psi, sum(each) / 3)
+
+
+def test_a_streamed_mean_is_of_its_own_checkpoints_alone(convex, tmp_path):
+    checkpoints = [network(seed).state_dict() for seed in range(2)]
+    puma, out = puma_of(convex, network(9)), tmp_path / "scores.npy"
+    mean = np.array(puma.influence(checkpoints=checkpoints, out=out))
+    for other, says in (
+        (checkpoints[:1], r"scores\.npy holds scores of 2 checkpoints"),
+        (checkpoints[::-1], r"scores\.checkpoint-0\.npy holds scores of another model"),
+        (None, r"scores\.npy holds scores of 2 checkpoints"),
+    ):
+        with pytest.raises(ValueError, match=says):
+            puma.influence(checkpoints=other, out=out)
+    with pytest.raises(ValueError, match=r"is a mean over checkpoints.*pass numpy\.load"):
+        puma.remove([3], scores=out)
+    np.testing.assert_array_equal(np.load(out), mean)
+    puma.influence(out=tmp_path / "single.npy")
+    with pytest.raises(ValueError, match=r"single\.npy holds scores of one model"):
+        puma.influence(checkpoints=checkpoints, out=tmp_path / "single.npy")
+    np.save(tmp_path / "own.npy", np.arange(3))
+    with pytest.raises(ValueError, match="was not begun here"):
+        puma.influence(checkpoints=checkpoints, out=tmp_path / "own.npy")

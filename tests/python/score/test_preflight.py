@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 import warnings
 
 import numpy as np
@@ -63,6 +64,24 @@ def test_wrong_types_name_the_argument(argument, value):
         pf.Puma(linear(), (X, Y), **{argument: value})
     with pytest.raises(TypeError, match=r"model must be a torch.nn.Module, got str"):
         pf.Puma("model", (X, Y))
+
+
+@pytest.mark.parametrize("progress", [True, None])
+def test_a_slow_first_look_is_seen_and_only_where_it_is_wanted(capsys, progress):
+    class Slow(nn.Linear):
+        def forward(self, batch):
+            time.sleep(0.8)
+            return super().forward(batch)
+
+    class SlowItems(TensorDataset):
+        def __getitem__(self, position):
+            time.sleep(0.35)
+            return super().__getitem__(position)
+
+    pf.Puma(Slow(4, 3), SlowItems(X[:4], Y[:4]), damping=0.1, progress=progress)
+    seen = capsys.readouterr().err
+    assert ("first look at data" in seen) == bool(progress)
+    assert ("two readings of data" in seen) == bool(progress)
 
 
 def test_data_of_a_criterion_is_looked_at_like_the_rest():

@@ -324,9 +324,9 @@ def test_products_that_are_not_numbers_end_the_solve_at_once(columns):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: ConjugateGradient(0.0), r"tol must lie between 0 and 1, got 0.0"),
+        (lambda: ConjugateGradient(0.0), r"tol must be a number between 0 and 1, got 0.0"),
         (lambda: ConjugateGradient(1e-6, 0), r"max_iter must be at least 1, got 0"),
-        (lambda: ConjugateGradient(1e-6, memory=-1), r"memory must be at least 0 bytes, got -1"),
+        (lambda: ConjugateGradient(1e-6, memory=-1), r"memory must be at least 0, got -1"),
         (lambda: ConjugateGradient(1e-6, preconditioner="ilu"), r"one of jacobi, nystrom, or have fit and"),
         (lambda: Jacobi(0), r"probes must be at least 1, got 0"),
         (lambda: Nystrom(0), r"rank must be at least 1, got 0"),

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -31,8 +29,8 @@ def puma_of(convex, model=None, data=None, **arguments):
     return pf.Puma(model or convex.model(), data or convex.data, **(settings | arguments))
 
 
-SLOW = """
-import sys, time, torch
+HALTING = """
+import signal, sys, torch
 torch.set_num_threads(1)
 sys.path.insert(0, {tests!r})
 import puma_fast as pf
@@ -41,21 +39,36 @@ from puma_fast.score import store
 from puma_fast.score.passes import Passes
 
 store._SECONDS_BETWEEN_MARKS = 0.0
-quick = Passes.derivatives
+whole, steps = Passes.derivatives, iter(range({steps}, 0, -1))
 
-def slow(*arguments):
-    for step in quick(*arguments):
+def halting(*arguments):
+    for step in whole(*arguments):
         yield step
-        time.sleep(0.05)
+        if next(steps) == 1:
+            print("halted", flush=True)
+            signal.pause()
 
-Passes.derivatives = slow
+Passes.derivatives = halting
 convex = problem(n=64)
 puma = pf.Puma(
     convex.model(), convex.data, holdout=convex.holdout, weight_decay=convex.decay, damping=0.01, batch_size=4
 )
-print("ready", flush=True)
-puma.influence(out={out!r}, criterion={criterion})
+puma.influence(out={out!r}, criterion={criterion}, checkpoints={checkpoints})
 """
+
+
+def killed(out, steps, criterion="None", checkpoints=None):
+    """Stream scores in a process of its own, which is killed after so many batches of four."""
+    tests = str(Path(__file__).parents[1])
+    code = HALTING.format(
+        tests=tests, out=str(out), steps=steps, criterion=criterion, checkpoints=checkpoints
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as child:
+        try:
+            assert child.stdout.readline() == "halted\n"
+        finally:
+            child.send_signal(signal.SIGKILL)
+
 
 CRITERIA = {
     "one": "None",
@@ -68,25 +81,11 @@ def test_a_killed_call_is_taken_up_and_ends_with_the_same_bits(convex, tmp_path,
     criterion = pf.per_class(convex.holdout) if several else None
     expected = np.array(puma_of(convex).influence(out=tmp_path / "whole.npy", criterion=criterion))
     out, done = tmp_path / "scores.npy", tmp_path / "scores.done.npy"
-    code = SLOW.format(
-        tests=str(Path(__file__).parents[1]),
-        out=str(out),
-        criterion=CRITERIA["several" if several else "one"],
-    )
     # One of them twice, so that what was taken up is itself taken up.
-    for least in (3,) if several else (1, 6):
-        child = subprocess.Popen([sys.executable, "-c", code], env=os.environ, stdout=subprocess.DEVNULL)
-        try:
-            end = time.monotonic() + 100
-            while not (done.exists() and np.load(done).sum() >= 4 * least):
-                assert time.monotonic() < end
-                assert child.poll() is None
-                time.sleep(0.01)
-        finally:
-            child.send_signal(signal.SIGKILL)
-            child.wait()
+    for steps in (3,) if several else (1, 5):
+        killed(out, steps, CRITERIA["several" if several else "one"])
     half = np.load(done)
-    assert 0 < half.sum() < 64
+    assert half.sum() == 4 * (3 if several else 6)
     assert np.isfinite(np.load(out)[half]).all()
 
     read = []
@@ -107,6 +106,40 @@ def test_a_killed_call_is_taken_up_and_ends_with_the_same_bits(convex, tmp_path,
         "scores.done.npy",
         "scores.json",
     }
+
+
+def test_a_killed_mean_is_taken_up_within_its_checkpoint_and_ends_with_the_same_bits(convex, tmp_path):
+    checkpoints = []
+    for place in range(2):
+        model = convex.model()
+        with torch.no_grad():
+            model.weight *= 1 + 0.1 * place
+        checkpoints.append(str(tmp_path / f"{place}.pt"))
+        torch.save(model.state_dict(), checkpoints[-1])
+    expected = np.array(puma_of(convex).influence(out=tmp_path / "whole.npy", checkpoints=checkpoints))
+    out = tmp_path / "scores.npy"
+    first, second = (tmp_path / f"scores.checkpoint-{place}.done.npy" for place in range(2))
+    killed(out, 2, checkpoints=checkpoints)
+    assert np.load(first).sum() == 8
+    assert not second.exists()
+    killed(out, 14 + 2, checkpoints=checkpoints)
+    assert np.load(first).all()
+    assert not out.exists()
+
+    read = []
+    whole = Passes.derivatives
+
+    def watched(self, directions, positions=None):
+        read.append(positions)
+        yield from whole(self, directions, positions)
+
+    left = np.flatnonzero(~np.load(second))
+    assert len(left) == 64 - 8
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Passes, "derivatives", watched)
+        scores = puma_of(convex).influence(out=out, checkpoints=checkpoints)
+    np.testing.assert_array_equal(np.concatenate(read), left)
+    np.testing.assert_array_equal(scores, expected)
 
 
 def test_an_error_in_the_middle_leaves_what_can_be_taken_up(convex, tmp_path, monkeypatch):

@@ -73,6 +73,10 @@ def test_a_single_cluster_is_the_class():
         ({"pick": -1}, ["pick", "at least 0", "-1"]),
         ({"y": Y[1:]}, ["y", "one class for each row", "(1796,)"]),
         ({"y": Y[:, None]}, ["y", "one class for each row", "(1797, 1)"]),
+        ({"y": np.where(np.arange(1797) == 5, np.nan, Y)}, ["y[5] is nan", "no class", "drop the sample"]),
+        ({"y": np.where(np.arange(1797) == 5, np.nan, Y.astype(object))}, ["y[5] is nan", "no class"]),
+        ({"y": np.full(1797, np.datetime64("NaT"))}, ["y[0] is NaT", "no class"]),
+        ({"classes": [1, np.nan]}, ["classes[1] is nan", "no class"]),
         ({"X": np.where(np.arange(64) == 5, np.nan, X)}, ["X[5]", "NaN", "finite"]),
     ],
 )
@@ -80,3 +84,13 @@ def test_what_cannot_be_meant_is_refused_by_name(options, words):
     with pytest.raises(ValueError, match=r".") as caught:
         pf.mark_clusters(**{"X": X, "y": Y, **options})
     assert all(word in str(caught.value) for word in words), caught.value
+
+
+@pytest.mark.parametrize("missing", [None, "unknown"])
+def test_classes_without_a_common_order_are_refused(missing):
+    mixed = Y.astype(object)
+    mixed[7] = missing
+    with pytest.raises(
+        TypeError, match=r"y holds classes that cannot be sorted .* give all of them one kind"
+    ):
+        pf.mark_clusters(X, mixed)

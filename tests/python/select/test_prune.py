@@ -54,13 +54,13 @@ def test_protected_samples_and_small_classes_stay():
     labels = [0, 0, 0, 0, 0, 1]
     assert pf.prune_by_margin(margins, ratio=0.9, labels=labels).tolist() == [4]
     assert pf.prune_by_margin(margins, ratio=0.6, labels=labels, min_per_class=1).tolist() == [4, 5]
-    with pytest.raises(ValueError, match=r"ratio: asks for more .*that is 5, where 4 may go"):
+    with pytest.raises(ValueError, match=r"ratio asks for more .*that is 5, where 4 may go; lower it"):
         pf.prune_by_margin(margins, ratio=0.9, labels=labels, min_per_class=1)
 
 
 def test_margins_that_are_not_known_are_refused_or_placed():
     margins = [1.0, np.nan, 3.0, 2.0]
-    with pytest.raises(ValueError, match=r"margins: a NaN .* index 1"):
+    with pytest.raises(ValueError, match=r"margins must hold no NaN.* index 1"):
         pf.prune_by_margin(margins, ratio=0.5)
     assert pf.prune_by_margin(margins, ratio=0.5, nan="first").tolist() == [0, 3]
     assert pf.prune_by_margin(margins, ratio=0.5, nan="last").tolist() == [0, 1]
@@ -103,3 +103,9 @@ def test_what_cannot_be_meant_is_refused_by_name(options, words):
     with pytest.raises(ValueError, match=r".") as caught:
         pf.adaptive_eps(**{"margins": [0.1], **options})
     assert all(word in str(caught.value) for word in words), caught.value
+
+
+@pytest.mark.parametrize("eps", ["a", None, True])
+def test_an_eps_that_is_no_number_is_refused_by_name(eps):
+    with pytest.raises(TypeError, match=rf"eps must be a finite number above 0, got {eps!r}"):
+        pf.adaptive_eps([0.1], eps=eps)

@@ -55,7 +55,7 @@ def solver_named(solver: str | Solver, tol: float, max_iter: int) -> Solver:
     ValueError
         An unknown name, or limits that cannot be kept.
     """
-    checked_limits(tol, max_iter)
+    tol, max_iter = checked_limits(tol, max_iter)
     if not isinstance(solver, str):
         if not callable(getattr(solver, "solve", None)):
             msg = f"solver must be one of {', '.join(SOLVERS)}, or have solve(operator, rhs), got {solver!r}"

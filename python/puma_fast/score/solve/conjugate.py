@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 
+from puma_fast.numeric.arrays import as_count
 from puma_fast.score.solve.directions import Directions
 from puma_fast.score.solve.precondition import preconditioner_named
-from puma_fast.score.solve.protocol import Solve, Status, checked_limits, relative_residual
+from puma_fast.score.solve.protocol import Best, Solve, Status, checked_limits, relative_residual
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -73,13 +74,8 @@ class ConjugateGradient:
         preconditioner: str | Preconditioner | None = None,
         memory: int = MEMORY,
     ) -> None:
-        checked_limits(tol, max_iter)
-        if memory < 0:
-            msg = f"memory must be at least 0 bytes, got {memory}"
-            raise ValueError(msg)
-        self.tol = tol
-        self.max_iter = max_iter
-        self.memory = memory
+        self.tol, self.max_iter = checked_limits(tol, max_iter)
+        self.memory = as_count("memory", memory)
         self.preconditioner = preconditioner_named(preconditioner)
         self._known: tuple[Operator, Directions] | None = None
         self._prepared_for: Operator | None = None
@@ -117,30 +113,25 @@ class ConjugateGradient:
         directions = self._directions(operator)
         directions.settle()
         budget = products + self.max_iter * B.shape[1]
-        best, reached, residual = torch.zeros_like(B), 1.0, B
+        best, residual = Best(B), B
         while True:
             run = self._descend(operator, directions, residual, self.tol * B.norm(dim=0), budget - products)
             products += run.products
             if run.lowest is not None:
-                return Solve(best.view_as(rhs), reached, products, run.lowest, "negative_curvature")
-            x = best + run.step
+                return Solve(best.x.view_as(rhs), best.residual, products, run.lowest, "negative_curvature")
+            x = best.x + run.step
             residual = B - operator @ x
             products += B.shape[1]
-            now = relative_residual(residual, B)
-            # Less than a halving of the true residual over a whole run: rounding has the last word.
-            # NaN products end here too.
-            stalled = not now <= reached / 2
-            if now < reached:
-                best, reached = x, now
+            halved = best.take(x, relative_residual(residual, B))
             status: Status | None = None
-            if reached <= self.tol:
+            if best.residual <= self.tol:
                 status = "solved"
             elif products >= budget:
                 status = "max_iter"
-            elif stalled:
+            elif not halved:
                 status = "stalled"
             if status is not None:
-                return Solve(best.view_as(rhs), reached, products, directions.smallest_ritz(), status)
+                return Solve(best.x.view_as(rhs), best.residual, products, directions.smallest_ritz(), status)
 
     def _directions(self, operator: Operator) -> Directions:
         """Give what is kept of an operator; another one's is let go."""

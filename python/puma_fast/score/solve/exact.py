@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from puma_fast.score.solve.protocol import Solve, Status, checked_limits, relative_residual
+from puma_fast.score.solve.protocol import Best, Solve, Status, checked_limits, relative_residual
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -30,9 +30,7 @@ class Exact:
     """
 
     def __init__(self, tol: float = 1e-10, *, max_size: int = 5000) -> None:
-        checked_limits(tol, max_size, name="max_size")
-        self.tol = tol
-        self.max_size = max_size
+        self.tol, self.max_size = checked_limits(tol, max_size, name="max_size")
         self._known: tuple[Operator, Tensor | None, float] | None = None
 
     def solve(self, operator: Operator, rhs: Tensor) -> Solve:
@@ -52,21 +50,16 @@ class Exact:
         if factor is None:
             return Solve(torch.zeros_like(rhs), 1.0, products, smallest, "negative_curvature")
         B = rhs if rhs.ndim == 2 else rhs[:, None]
-        x, residual = torch.zeros_like(B), B
-        best, reached = x, 1.0 if bool(B.any()) else 0.0
+        x, residual, best = torch.zeros_like(B), B, Best(B)
         status: Status = "solved"
-        while reached > self.tol:
+        while best.residual > self.tol:
             x = x + torch.cholesky_solve(residual, factor)
             residual = B - operator @ x
             products += B.shape[1]
-            now = relative_residual(residual, B)
-            stalled = not now <= reached / 2
-            if now < reached:
-                best, reached = x, now
-            if stalled and reached > self.tol:
+            if not best.take(x, relative_residual(residual, B)) and best.residual > self.tol:
                 status = "stalled"
                 break
-        return Solve(best.view_as(rhs), reached, products, smallest, status)
+        return Solve(best.x.view_as(rhs), best.residual, products, smallest, status)
 
 
 def _factored(operator: Operator, device: torch.device) -> tuple[Tensor | None, float]:

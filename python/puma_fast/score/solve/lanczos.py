@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from puma_fast.numeric.arrays import as_count
 from puma_fast.score.solve.protocol import Solve, Status, checked_limits, relative_residual
 
 if TYPE_CHECKING:
@@ -37,10 +38,8 @@ class Lanczos:
     """
 
     def __init__(self, tol: float, rank: int = 100, *, seed: int = 0) -> None:
-        checked_limits(tol, rank, name="rank")
-        self.tol = tol
-        self.rank = rank
-        self.seed = seed
+        self.tol, self.rank = checked_limits(tol, rank, name="rank")
+        self.seed = as_count("seed", seed)
         self._known: tuple[Operator, KrylovSpace] | None = None
 
     def solve(self, operator: Operator, rhs: Tensor) -> Solve:

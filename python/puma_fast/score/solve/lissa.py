@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from puma_fast.numeric.arrays import as_number
 from puma_fast.score.solve.lanczos import krylov_space
-from puma_fast.score.solve.protocol import Solve, Status, checked_limits, relative_residual
+from puma_fast.score.solve.protocol import Best, Solve, Status, checked_limits, relative_residual
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -43,12 +44,9 @@ class Lissa:
     """
 
     def __init__(self, tol: float, max_iter: int = 1000, *, scale: float | None = None) -> None:
-        checked_limits(tol, max_iter)
-        if scale is not None and not 0 < scale < float("inf"):
-            msg = f"scale must be a finite number above 0, or None to have it estimated, got {scale!r}"
-            raise ValueError(msg)
-        self.tol = tol
-        self.max_iter = max_iter
+        self.tol, self.max_iter = checked_limits(tol, max_iter)
+        if scale is not None:
+            scale = as_number("scale", scale, above=0, hint=", or None to have it estimated")
         self.scale = scale
         self._known: tuple[Operator, float, float] | None = None
 
@@ -65,20 +63,18 @@ class Lissa:
             if not smallest > 0:
                 return Solve(torch.zeros_like(rhs), 1.0, products, smallest, "negative_curvature")
             scale = MARGIN * largest
-        x, residual = torch.zeros_like(B), B
-        best, reached = x, relative_residual(B, B)
-        status: Status = "solved" if reached <= self.tol else "max_iter"
+        x, residual, best = torch.zeros_like(B), B, Best(B)
+        status: Status = "solved" if best.residual <= self.tol else "max_iter"
         for _ in range(self.max_iter if status == "max_iter" else 0):
             x = x + residual / scale
             residual = B - operator @ x
             products += B.shape[1]
             now = relative_residual(residual, B)
-            if now < reached:
-                best, reached = x, now
-            if reached <= self.tol:
+            best.take(x, now)
+            if best.residual <= self.tol:
                 status = "solved"
                 break
-            if not now <= _GROWTH * reached:
+            if not now <= _GROWTH * best.residual:
                 status = "diverged"
                 break
-        return Solve(best.view_as(rhs), reached, products, smallest, status)
+        return Solve(best.x.view_as(rhs), best.residual, products, smallest, status)

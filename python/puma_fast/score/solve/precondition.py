@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Protocol
 
 import torch
 
+from puma_fast.numeric.arrays import as_count
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -44,11 +46,8 @@ class Jacobi:
     """
 
     def __init__(self, probes: int | None = None, *, seed: int = 0) -> None:
-        if probes is not None and probes < 1:
-            msg = f"probes must be at least 1, got {probes}"
-            raise ValueError(msg)
-        self.probes = probes
-        self.seed = seed
+        self.probes = None if probes is None else as_count("probes", probes, least=1)
+        self.seed = as_count("seed", seed)
         self._scale: Tensor | None = None
 
     def fit(self, operator: Operator, device: torch.device) -> int:
@@ -92,11 +91,8 @@ class Nystrom:
     """
 
     def __init__(self, rank: int = 50, *, seed: int = 0) -> None:
-        if rank < 1:
-            msg = f"rank must be at least 1, got {rank}"
-            raise ValueError(msg)
-        self.rank = rank
-        self.seed = seed
+        self.rank = as_count("rank", rank, least=1)
+        self.seed = as_count("seed", seed)
         self._basis: Tensor | None = None
         self._excess: Tensor | None = None
 
@@ -130,12 +126,15 @@ class Nystrom:
 
 def preconditioner_named(preconditioner: str | Preconditioner | None) -> Preconditioner | None:
     """Give the preconditioner that a name stands for."""
-    if not isinstance(preconditioner, str):
+    if preconditioner is None:
+        return None
+    if isinstance(preconditioner, str):
+        if preconditioner in PRECONDITIONERS:
+            return Jacobi() if preconditioner == "jacobi" else Nystrom()
+    elif all(callable(getattr(preconditioner, name, None)) for name in ("fit", "apply")):
         return preconditioner
-    if preconditioner not in PRECONDITIONERS:
-        msg = (
-            f"preconditioner must be one of {', '.join(PRECONDITIONERS)}, or have fit and apply, "
-            f"got {preconditioner!r}"
-        )
-        raise ValueError(msg)
-    return Jacobi() if preconditioner == "jacobi" else Nystrom()
+    msg = (
+        f"preconditioner must be one of {', '.join(PRECONDITIONERS)}, or have fit and apply, "
+        f"got {preconditioner!r}"
+    )
+    raise (ValueError if isinstance(preconditioner, str) else TypeError)(msg)

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from numbers import Real
 from typing import TYPE_CHECKING, Literal, Protocol
 
-from puma_fast.numeric.arrays import as_count
+from puma_fast.numeric.arrays import as_count, as_number
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -64,15 +63,43 @@ class Solver(Protocol):
         """Solve for one right-hand side (p,), or for the columns of (p, m)."""
 
 
+class Best:
+    """The best point of a refinement by its true residual; it starts from nought.
+
+    Parameters
+    ----------
+    rhs : Tensor of shape (p, m)
+        The right-hand sides.
+
+    Attributes
+    ----------
+    x : Tensor of shape (p, m)
+        The point.
+    residual : float
+        ‖rhs − A·x‖ / ‖rhs‖, the largest of the columns.
+    """
+
+    def __init__(self, rhs: Tensor) -> None:
+        self.x = rhs.new_zeros(rhs.shape)
+        self.residual = 1.0 if bool(rhs.any()) else 0.0
+
+    def take(self, x: Tensor, residual: float) -> bool:
+        """Keep a point that is better; tell whether it is so by half.
+
+        Where it is not, rounding has the last word. NaN is no better than anything.
+        """
+        halved = residual <= self.residual / 2
+        if residual < self.residual:
+            self.x, self.residual = x, residual
+        return halved
+
+
 def relative_residual(residual: Tensor, rhs: Tensor) -> float:
     """Give the largest ‖residual‖ / ‖rhs‖ of any column; 0 for a column whose two norms are nought."""
     norms, scales = residual.norm(dim=0), rhs.norm(dim=0)
     return float((norms / scales.where(scales > 0, norms.new_ones(()))).max())
 
 
-def checked_limits(tol: float, count: int, *, name: str = "max_iter") -> None:
-    """Refuse a tolerance, or a count called `name`, that no solve can keep."""
-    if not (isinstance(tol, Real) and 0 < tol < 1):
-        msg = f"tol must lie between 0 and 1, got {tol!r}"
-        raise ValueError(msg)
-    as_count(name, count, least=1)
+def checked_limits(tol: float, count: int, *, name: str = "max_iter") -> tuple[float, int]:
+    """Give a tolerance, and a count called `name`, as plain numbers; refuse what no solve can keep."""
+    return as_number("tol", tol, above=0, below=1), as_count(name, count, least=1)
