@@ -72,6 +72,12 @@ impl Grid {
     pub fn error(&self, terms: usize) -> f64 {
         terms as f64 * power_of_two(self.top - 98)
     }
+
+    /// The same where only steps of the coarse grid are counted.
+    #[must_use]
+    pub fn coarse_error(&self, terms: usize) -> f64 {
+        terms as f64 * power_of_two(self.top - 50)
+    }
 }
 
 /// Counted steps of some terms on both grids.

@@ -10,9 +10,10 @@
 //! way does not do well it leaves to `scalar`: an l2 so small that the price alone loses the weights.
 
 use super::certificate::binding_misfit;
-use super::passes::{Extent, Measure, Pick, Picked, Responded, SQUARES, TOP};
+use super::passes::{Extent, Measure, Picked, SQUARES, TOP, pick};
 use super::price::{Place, Response, Sums, Terms};
-use super::problem::{require_finite_everywhere, scale_of};
+use super::problem::{largest_of, scale_of};
+use super::respond::Responded;
 use super::sample::{Guess, Sample};
 use super::scalar::middle;
 use super::{Bound, Facts, Options, Output, Status};
@@ -111,10 +112,11 @@ pub(super) fn solve<T: Float>(
 
     // What rounding leaves of the price must not show in the weights.
     let size = terms.size(price, largest, 0).max(terms.size(price, largest, 1));
-    if size > 0.0 && price.hi * largest > LOSS * 2.0 * terms.l2 * size {
+    let is_lost = size > 0.0 && price.hi * largest > LOSS * 2.0 * terms.l2 * size;
+    if is_lost || T::from_f64(size).to_f64().is_infinite() {
         return Ok(None);
     }
-    let response = Response::new(&terms, price, largest, T::ROUNDING.0);
+    let response = Response::new::<T>(&terms, price, largest);
     let parts = match few {
         Some(few) => data.scatter(&response, &few, output)?,
         None => data.respond(&response, output)?,
@@ -141,22 +143,9 @@ impl Prices {
 }
 
 impl<T: Float> Data<'_, '_, T> {
-    /// The largest y of a pass over all shards. What is not finite is refused by its place; `None`
-    /// where only its product with the scale is not.
+    /// The largest y of a pass over all shards.
     fn extent(&self, parts: impl Iterator<Item = Extent>) -> Result<Option<f64>> {
-        let (mut largest, mut unfit) = (0.0f64, 0.0);
-        for part in parts {
-            largest = largest.max(part.largest);
-            unfit = if part.finite { unfit } else { 1.0 };
-        }
-        let mut values = [largest, unfit];
-        self.context.shards().max(&mut values)?;
-        let [largest, unfit] = values;
-        if unfit != 0.0 {
-            require_finite_everywhere(self.context, "psi_up", self.psi)?;
-            return Ok(None);
-        }
-        Ok(Some(largest))
+        largest_of(self.context, self.psi, parts)
     }
 
     /// Takes a scale that suits `largest`, where the sample's largest was far below.
@@ -251,9 +240,7 @@ impl<T: Float> Data<'_, '_, T> {
             let above = above.min(cuts.1.woken);
             let parts = self.context.map_chunks(psi.len(), CHUNK, |range| {
                 let first = range.start;
-                let (extent, mut picked) = with_lanes(Pick { psi: &psi[range], scale, above });
-                picked.places.iter_mut().for_each(|place| *place += first);
-                (extent, picked)
+                pick(&psi[range], scale, above, first)
             })?;
             let (extents, picked): (Vec<_>, Vec<_>) = parts.into_iter().unzip();
             inside.extend(picked.iter().map(|picked: &Picked| picked.values.clone()));
@@ -348,16 +335,14 @@ impl<T: Float> Data<'_, '_, T> {
     /// The certificate, from what the last pass found of the weights as rounded.
     fn judge(&self, terms: &Terms, response: &Response, parts: &[Responded], largest: f64) -> Result<Facts> {
         let mut sums = [Fixed::default(); 3];
-        let (mut nonzero, mut excess) = ([0i64], [0.0f64]);
+        let mut nonzero = [0i64];
         for part in parts {
             sums.iter_mut().zip(part.sums).for_each(|(sum, steps)| *sum += steps);
             nonzero[0] += part.nonzero as i64;
-            excess[0] = excess[0].max(part.excess);
         }
         let shards = self.context.shards();
         Fixed::over_shards(shards, &mut sums)?;
         shards.sum(&mut nonzero)?;
-        shards.max(&mut excess)?;
         let [effect, norm, squares] = sums;
         let (l1_norm, squares) =
             (norm.value(&response.sizes).value(), squares.value(&response.squares).value());
@@ -365,7 +350,7 @@ impl<T: Float> Data<'_, '_, T> {
         let residual = effect.value(&response.effects) - terms.demand;
         let misfit = if price.value() <= 2.0 * terms.limit {
             let off = (residual + price * Dd::new(0.5)).value().abs();
-            (off + response.effects.error(self.rows.total)).powi(2)
+            (off + response.effect_error(self.rows.total)).powi(2)
         } else {
             binding_misfit(residual, price, terms.limit)
         };
@@ -374,7 +359,7 @@ impl<T: Float> Data<'_, '_, T> {
         let rounding = 1.01 * response.rounding;
         let awake = terms.size(price, largest, 0).max(terms.size(price, largest, 1)) > 0.0;
         let unseen = if awake { power_of_two(-98) * (terms.l1 + price.hi * largest) } else { 0.0 };
-        let hidden = excess[0].max(0.0) + unseen;
+        let hidden = 2.0 * terms.l2 * response.underflow + unseen;
         let terms_left = terms.l2 * rounding * rounding * squares
             + self.rows.total as f64 * hidden * (hidden / (4.0 * terms.l2));
         let unscaled = |value: f64| value / self.scale / self.scale;

@@ -48,16 +48,17 @@ struct Sums {
 const SCALED: Grid = Grid::below(2);
 
 /// What some neighbouring rows add to the sums; rows past the end add nothing.
-struct Block {
+struct Block<const BOUNDED: bool> {
     weight: [f64; LANES],
     /// ψλ, rounded, and the rest.
     effect: [[f64; LANES]; 2],
     exact: [f64; LANES],
+    /// These two only where `BOUNDED`, which costs as much as all the rest.
     bounded: [f64; LANES],
     excess: [f64; LANES],
 }
 
-impl Block {
+impl<const BOUNDED: bool> Block<BOUNDED> {
     #[inline(always)]
     fn at<T: Float>(problem: &Problem<'_, T>, weights: &[T], price: Dd, first: usize, end: usize) -> Self {
         let ([psi, lower, upper], weight) = (problem.row_lanes(first, end), lanes(&weights[first..end]));
@@ -71,8 +72,10 @@ impl Block {
             block.effect[0][i] = effect.hi;
             block.effect[1][i] = effect.lo;
             block.exact[i] = term.exact;
-            block.bounded[i] = term.bounded;
-            block.excess[i] = term.excess;
+            if BOUNDED {
+                block.bounded[i] = term.bounded;
+                block.excess[i] = term.excess;
+            }
         }
         if end - first < LANES {
             // The box is the same past the end, and may have no place for 0.
@@ -86,10 +89,15 @@ impl Block {
 
 /// The largest |λ|, |ψλ|, terms of both kinds and excess of a range.
 #[inline(always)]
-fn largest<T: Float>(problem: &Problem<'_, T>, weights: &[T], price: Dd, range: Range<usize>) -> [f64; 5] {
+fn largest<T: Float, const BOUNDED: bool>(
+    problem: &Problem<'_, T>,
+    weights: &[T],
+    price: Dd,
+    range: Range<usize>,
+) -> [f64; 5] {
     let mut most = [[0.0f64; LANES]; 5];
     for first in range.clone().step_by(LANES) {
-        let block = Block::at(problem, weights, price, first, range.end);
+        let block = Block::<BOUNDED>::at(problem, weights, price, first, range.end);
         let found = [&block.weight, &block.effect[0], &block.exact, &block.bounded, &block.excess];
         for (most, found) in most.iter_mut().zip(found) {
             for i in 0..LANES {
@@ -103,7 +111,7 @@ fn largest<T: Float>(problem: &Problem<'_, T>, weights: &[T], price: Dd, range: 
 /// The sums of λψ, |λ|, λ² and both kinds of terms of a range, each times its power of two, and the
 /// number of weights that are not zero.
 #[inline(always)]
-fn counted<T: Float>(
+fn counted<T: Float, const BOUNDED: bool>(
     problem: &Problem<'_, T>,
     weights: &[T],
     price: Dd,
@@ -113,14 +121,16 @@ fn counted<T: Float>(
     let mut sums = [Counts::new(SCALED); 5];
     let mut nonzero = [0i64; LANES];
     for first in range.clone().step_by(LANES) {
-        let block = Block::at(problem, weights, price, first, range.end);
+        let block = Block::<BOUNDED>::at(problem, weights, price, first, range.end);
         for i in 0..LANES {
             sums[0].add(i, Dd { hi: block.effect[0][i] * effect, lo: block.effect[1][i] * effect });
             let size = block.weight[i].abs() * weight;
             sums[1].add(i, Dd::new(size));
             sums[2].add(i, Dd::two_product(size, size));
             sums[3].add(i, Dd::new(block.exact[i] * exact));
-            sums[4].add(i, Dd::new(block.bounded[i] * bounded));
+            if BOUNDED {
+                sums[4].add(i, Dd::new(block.bounded[i] * bounded));
+            }
         }
         for (nonzero, weight) in nonzero.iter_mut().zip(block.weight) {
             *nonzero += i64::from(weight != 0.0);
@@ -129,9 +139,27 @@ fn counted<T: Float>(
     (sums.map(|sum| sum.steps()), nonzero.iter().sum())
 }
 
-/// For one criterion: the same on every shard, to some 98 bits below the largest term of each sum,
-/// which a first pass finds.
+/// Share of the objective below which the gap needs no second opinion.
+const CERTAIN: f64 = 1e-20;
+
+/// For one criterion: the smaller of both bounds, the second only where the first leaves something.
 pub(super) fn certify_one<T: Float>(
+    context: &Context<'_>,
+    problem: &Problem<'_, T>,
+    weights: &[T],
+    price: Dd,
+) -> Result<Certificate> {
+    if problem.l2 > 0.0 {
+        let certificate = certify::<T, false>(context, problem, weights, price)?;
+        if certificate.gap <= CERTAIN * certificate.objective {
+            return Ok(certificate);
+        }
+    }
+    certify::<T, true>(context, problem, weights, price)
+}
+
+/// The same on every shard, to some 98 bits below the largest term of each sum, which a first pass finds.
+fn certify<T: Float, const BOUNDED: bool>(
     context: &Context<'_>,
     problem: &Problem<'_, T>,
     weights: &[T],
@@ -140,7 +168,7 @@ pub(super) fn certify_one<T: Float>(
     let parts = context.map_chunks(problem.n, CHUNK, |range| {
         dispatch(
             #[inline(always)]
-            || largest(problem, weights, price, range),
+            || largest::<T, BOUNDED>(problem, weights, price, range),
         )
     })?;
     let mut most = [0.0f64; 5];
@@ -155,7 +183,7 @@ pub(super) fn certify_one<T: Float>(
     let parts = context.map_chunks(problem.n, CHUNK, |range| {
         dispatch(
             #[inline(always)]
-            || counted(problem, weights, price, scales, range),
+            || counted::<T, BOUNDED>(problem, weights, price, scales, range),
         )
     })?;
     let (mut sums, mut nonzero) = ([Fixed::default(); 5], [0i64]);
@@ -176,7 +204,7 @@ pub(super) fn certify_one<T: Float>(
         squares: value(sums[2], weight, scales[0]).value() / scales[0],
         nonzero: nonzero[0] as usize,
         terms: value(sums[3], exact, scales[2]).value(),
-        bounded_terms: value(sums[4], bounded, scales[3]).value(),
+        bounded_terms: if BOUNDED { value(sums[4], bounded, scales[3]).value() } else { f64::INFINITY },
         excess,
     };
     Ok(total.judged(problem, price))
@@ -241,13 +269,13 @@ impl Term {
         // soft(v, l1), the part of v that l1 does not take.
         let pull = (v.hi.abs() - l1) + v.lo * sign;
         let rests = pull <= 0.0;
-        let ideal = (pull / (2.0 * l2)).copysign(v.hi);
+        let ideal = (pull * (0.5 / l2)).copysign(v.hi);
         let best = clip(if rests { 0.0 } else { ideal });
         let apart = fenchel(l1, l2, weight, best, v);
         // l2·(weight − ideal)², with the rounding of both told apart.
         let size = Dd { hi: v.hi * sign, lo: v.lo * sign };
         let off = (Dd::two_product(2.0 * l2, weight.abs()) - (size - Dd::new(l1))).value();
-        let rounding = off * (off / (4.0 * l2));
+        let rounding = off * (off * (0.25 / l2));
         let answers = !rests & (best == ideal) & (weight * v.hi >= 0.0);
         let exact = if answers { rounding } else { apart };
         let exact = if best.abs() == f64::INFINITY { f64::INFINITY } else { exact };
@@ -286,17 +314,17 @@ pub(super) fn is_unique<T: Float>(
     problem: &Problem<'_, T>,
     price: Dd,
 ) -> Result<bool> {
+    let l1 = problem.l1;
+    let undecided = |j: usize| {
+        let v = problem.dot(j, price);
+        let distance = (v.hi.abs() - l1) + v.lo * v.hi.signum();
+        // z is known to twice the precision of a double.
+        problem.lower.at(j) < problem.upper.at(j) && distance.abs() <= 1e-25 * l1
+    };
     let parts = context.map_chunks(problem.n, CHUNK, |range| {
-        let undecided = |&j: &usize| {
-            let v = problem.dot(j, price);
-            let distance = (v.hi.abs() - problem.l1) + v.lo * v.hi.signum();
-            // z is known to twice the precision of a double.
-            problem.lower.at(j) < problem.upper.at(j) && distance.abs() <= 1e-25 * problem.l1
-        };
-        dispatch(
-            #[inline(always)]
-            || range.filter(undecided).take(2).collect::<Vec<_>>(),
-        )
+        // Few are near enough to be looked at in twice the precision.
+        let near = |&j: &usize| ((problem.psi(j) * price.hi).abs() - l1).abs() <= 1e-12 * l1;
+        range.filter(near).filter(|&j| undecided(j)).take(2).collect::<Vec<_>>()
     })?;
     // A row without effect is one too many: its weight is undecided whatever the others are.
     let count = |j: usize| if problem.psi(j) == 0.0 { 2 } else { 1 };

@@ -25,6 +25,7 @@ mod certificate;
 mod passes;
 mod price;
 mod problem;
+mod respond;
 mod sample;
 mod scalar;
 mod several;
@@ -248,9 +249,8 @@ impl Facts {
     }
 }
 
-/// A solver's answer: the weights and the dual point they came from, in the units of [`Problem`].
-struct Answer<T> {
-    weights: Vec<T>,
+/// What a solver says of its weights: the dual point they came from, in the units of [`Problem`].
+struct Answer {
     price: Vec<Dd>,
     status: Status,
     iterations: usize,
@@ -364,8 +364,19 @@ fn solve_to<T: Float>(
         return Ok(facts);
     }
     let problem = Problem::new(context, psi, b, options)?;
-    let answer = scalar::solve(context, &problem)?;
-    let certificate = certify_one(context, &problem, &answer.weights, answer.price[0])?;
+    let mut all = Vec::new();
+    let weights = match &mut output {
+        Output::Dense(weights) => &mut **weights,
+        Output::Sparse(_) => {
+            all.resize(psi.len(), T::ZERO);
+            &mut all
+        }
+    };
+    let answer = scalar::solve(context, &problem, weights)?;
+    let certificate = certify_one(context, &problem, weights, answer.price[0])?;
+    if let Output::Sparse(_) = output {
+        output.take(&all);
+    }
     let unique = problem.l2 > 0.0 || is_unique(context, &problem, answer.price[0])?;
     let Certificate { residual, objective, gap, l1_norm, nonzero } = certificate;
     let status = match answer.status {
@@ -373,7 +384,6 @@ fn solve_to<T: Float>(
         Status::Solved if problem.largest == 0.0 => Status::NoEffect,
         status => status,
     };
-    output.take(&answer.weights);
     Ok(Facts {
         weights: (),
         residual: residual.iter().map(|r| r.value() / problem.scale).collect(),

@@ -16,7 +16,8 @@
 //!
 //! P, Q and K are integer sums, so a piece gives the same t whoever added it up in whatever order.
 
-use super::passes::{LENGTHS, Respond, Responded, SQUARES, Sift, Sifted};
+use super::passes::{LENGTHS, SQUARES, Sifted, sift};
+use super::respond::{Respond, Responded};
 use super::scalar::middle;
 use crate::error::Result;
 use crate::fixed::{Fixed, Grid, exponent};
@@ -57,7 +58,7 @@ pub(super) struct Sums([Fixed; 4]);
 
 impl Sums {
     pub(super) fn add(&mut self, sifted: &Sifted) {
-        self.0.iter_mut().zip(sifted.sums).for_each(|(sum, steps)| *sum += steps);
+        self.0.iter_mut().zip(sifted.sums).for_each(|(sum, more)| *sum += more);
     }
 
     pub(super) fn fixed(&mut self) -> &mut [Fixed] {
@@ -208,15 +209,15 @@ impl Terms {
 
     /// One chunk of a pass, at all prices between those of the cuts.
     pub(super) fn sift<T: Float>(&self, psi: &[T], scale: f64, surely: &Cuts, maybe: &Cuts) -> Sifted {
-        let (surely, maybe) = (*surely, *maybe);
         if self.is_boxed() {
-            with_lanes(Sift::<T, true> { psi, scale, surely, maybe })
+            sift::<T, true>(psi, scale, *surely, *maybe)
         } else {
-            with_lanes(Sift::<T, false> { psi, scale, surely, maybe })
+            sift::<T, false>(psi, scale, *surely, *maybe)
         }
     }
 
     /// λ's size at y, before rounding.
+    #[inline(always)]
     pub(super) fn size(&self, price: Dd, y: f64, side: usize) -> f64 {
         let pull = price.lo.mul_add(y, price.hi.mul_add(y, -self.l1));
         (pull.max(0.0) / (2.0 * self.l2)).min(self.room[side])
@@ -229,8 +230,12 @@ pub(super) struct Response {
     pub(super) l1: f64,
     pub(super) l2: f64,
     pub(super) room: [f64; 2],
-    /// Relative error that a weight is expected to stay within.
+    /// A free weight λ is within `rounding`·λ of its exact value and, where it is subnormal, within
+    /// `underflow` more: it takes two roundings in double precision and one to its type.
     pub(super) rounding: f64,
+    pub(super) underflow: f64,
+    /// Whether effects are counted on both grids.
+    pub(super) fine: bool,
     /// Grids of y|λ|, of |λ| and of λ².
     pub(super) effects: Grid,
     pub(super) sizes: Grid,
@@ -238,8 +243,8 @@ pub(super) struct Response {
 }
 
 impl Response {
-    /// `largest` is the largest y.
-    pub(super) fn new(terms: &Terms, price: Dd, largest: f64, unit: f64) -> Self {
+    /// For weights of the type `T`; `largest` is the largest y.
+    pub(super) fn new<T: Float>(terms: &Terms, price: Dd, largest: f64) -> Self {
         let size = terms.size(price, largest, 0).max(terms.size(price, largest, 1));
         let top = exponent(size).max(-400) + 2;
         Self {
@@ -247,7 +252,10 @@ impl Response {
             l1: terms.l1,
             l2: terms.l2,
             room: terms.room,
-            rounding: 8.0 * unit,
+            rounding: 8.0 * T::ROUNDING.0,
+            underflow: T::ROUNDING.0 * T::ROUNDING.1,
+            // Singles round by more than the coarse grid does.
+            fine: !T::IS_SINGLE,
             effects: Grid::below(top + exponent(largest) + 1),
             sizes: Grid::below(top),
             squares: Grid::below(2 * top),
@@ -256,10 +264,17 @@ impl Response {
 
     /// The weights of `psi`, and their part of the certificate.
     pub(super) fn respond<I: Float, T: Float>(&self, psi: &[I], weights: &mut [T], scale: f64) -> Responded {
-        if self.room == [f64::INFINITY; 2] {
-            with_lanes(Respond::<I, T, false> { psi, weights, scale, response: self })
-        } else {
-            with_lanes(Respond::<I, T, true> { psi, weights, scale, response: self })
+        let response = self;
+        match (self.room != [f64::INFINITY; 2], self.fine) {
+            (true, true) => with_lanes(Respond::<I, T, true, true> { psi, weights, scale, response }),
+            (true, false) => with_lanes(Respond::<I, T, true, false> { psi, weights, scale, response }),
+            (false, true) => with_lanes(Respond::<I, T, false, true> { psi, weights, scale, response }),
+            (false, false) => with_lanes(Respond::<I, T, false, false> { psi, weights, scale, response }),
         }
+    }
+
+    /// The most by which counting can have changed the effect of so many weights.
+    pub(super) fn effect_error(&self, terms: usize) -> f64 {
+        if self.fine { self.effects.error(terms) } else { self.effects.coarse_error(terms) }
     }
 }

@@ -1,6 +1,6 @@
 //! The checked problem: everything the solvers read has passed through [`Problem::new`], once.
 
-use super::passes::{Measure, SQUARES};
+use super::passes::{Extent, Measure, SQUARES, Scan};
 use super::{Bound, Options};
 use crate::error::{Error, Result};
 use crate::fixed::{Counts, Fixed, Grid, exponent, power_of_two};
@@ -31,8 +31,6 @@ pub(super) struct Problem<'a, T> {
     pub(super) scale: f64,
     /// Largest |ψ|.
     pub(super) largest: f64,
-    /// ‖Ψ‖_F².
-    pub(super) squares: f64,
     /// ‖2Ψb‖_∞.
     pub(super) l1_max: f64,
 }
@@ -47,13 +45,8 @@ impl<'a, T: Float> Problem<'a, T> {
     ) -> Result<Self> {
         let k = b.len();
         let n = psi.len() / k;
-        require_finite_everywhere(context, "psi_up", psi)?;
-        let largest = maximum(
-            context,
-            psi.len(),
-            #[inline(always)]
-            |i| psi[i].to_f64().abs(),
-        )?;
+        let parts = context.map_chunks(psi.len(), CHUNK, |range| with_lanes(Scan { psi: &psi[range] }))?;
+        let largest = largest_of(context, psi, parts.into_iter())?.unwrap_or(f64::INFINITY);
         let scale = scale(largest, b);
         let place = context.shards().rows(n)?;
         let mut problem = Self {
@@ -69,9 +62,21 @@ impl<'a, T: Float> Problem<'a, T> {
             upper: options.upper,
             scale,
             largest: largest * scale,
-            squares: 0.0,
             l1_max: 0.0,
         };
+        // The steepest sample is the largest.
+        problem.l1_max = 2.0 * (problem.b[0] * Dd::new(problem.largest)).value().abs();
+        problem.l1 = options.l1.map_or(0.05 * problem.l1_max, |l1| l1 * scale * scale);
+        problem.l2 = match options.l2 {
+            Some(l2) => l2 * scale * scale,
+            None => 1e-3 * problem.squares(context)? / k as f64,
+        };
+        Ok(problem)
+    }
+
+    /// ‖Ψ‖_F².
+    fn squares(&self, context: &Context<'_>) -> Result<f64> {
+        let (psi, scale) = (self.psi, self.scale);
         let parts =
             context.map_chunks(psi.len(), CHUNK, |range| with_lanes(Measure { psi: &psi[range], scale }))?;
         let mut squares = [Fixed::default()];
@@ -79,12 +84,7 @@ impl<'a, T: Float> Problem<'a, T> {
             squares[0] += steps;
         }
         Fixed::over_shards(context.shards(), &mut squares)?;
-        problem.squares = squares[0].value(&SQUARES).value();
-        // The steepest sample is the largest.
-        problem.l1_max = 2.0 * (problem.b[0] * Dd::new(problem.largest)).value().abs();
-        problem.l1 = options.l1.map_or(0.05 * problem.l1_max, |l1| l1 * scale * scale);
-        problem.l2 = options.l2.map_or(1e-3 * problem.squares / k as f64, |l2| l2 * scale * scale);
-        Ok(problem)
+        Ok(squares[0].value(&SQUARES).value())
     }
 
     /// ψ_j of a problem with one criterion.
@@ -161,17 +161,23 @@ pub(super) fn lanes<T: Float>(values: &[T]) -> [f64; LANES] {
     lanes
 }
 
-/// The largest of `value(0..len)` over all shards, 0 where there is none.
-fn maximum(context: &Context<'_>, len: usize, value: impl Fn(usize) -> f64 + Sync) -> Result<f64> {
-    let parts = context.map_chunks(len, CHUNK, |range| {
-        dispatch(
-            #[inline(always)]
-            || range.map(&value).fold(0.0, f64::max),
-        )
-    })?;
-    let mut largest = [parts.into_iter().fold(0.0, f64::max)];
-    context.shards().max(&mut largest)?;
-    Ok(largest[0])
+/// The largest y of all shards, from what a pass over `psi` found. What is not finite is refused by its
+/// place; `None` where only its product with the scale is not.
+pub(super) fn largest_of<T: Float>(
+    context: &Context<'_>,
+    psi: &[T],
+    parts: impl Iterator<Item = Extent>,
+) -> Result<Option<f64>> {
+    let mut all = Extent::default();
+    parts.for_each(|part| all.join(part));
+    let mut values = [all.largest, f64::from(u8::from(all.unfit))];
+    context.shards().max(&mut values)?;
+    let [largest, unfit] = values;
+    if unfit != 0.0 {
+        require_finite_everywhere(context, "psi_up", psi)?;
+        return Ok(None);
+    }
+    Ok(Some(largest))
 }
 
 /// The power of two that brings `largest` to between 1 and 2, as far as b stays finite under it.
@@ -294,11 +300,23 @@ fn check_box<T: Float>(context: &Context<'_>, n: usize, options: &Options<'_, T>
         }
     }
     let same = matches!((options.lower, options.upper), (Bound::All(_), Bound::All(_)));
+    let is_good = |j: usize| {
+        let (lower, upper) = (options.lower.at(j), options.upper.at(j));
+        (lower <= upper) && (lower < f64::INFINITY) && (upper > f64::NEG_INFINITY)
+    };
     let bad = context.map_chunks(if same { n.min(1) } else { n }, CHUNK, |mut range| {
-        range.find(|&j| {
-            let (lower, upper) = (options.lower.at(j), options.upper.at(j));
-            !(lower <= upper && lower < f64::INFINITY && upper > f64::NEG_INFINITY)
-        })
+        // No early exit, so that the loop is vectorised; the place is looked for only when needed.
+        let all_good = dispatch(
+            #[inline(always)]
+            || {
+                let mut all_good = true;
+                for j in range.clone() {
+                    all_good &= is_good(j);
+                }
+                all_good
+            },
+        );
+        if all_good { None } else { range.find(|&j| !is_good(j)) }
     })?;
     let shards = context.shards();
     let first = shards.rows(n)?.first;

@@ -7,6 +7,7 @@ use crate::float::Float;
 use crate::lanes::WIDTH;
 use crate::par::Context;
 use crate::shard::Rows;
+use crate::simd::dispatch;
 use crate::vecmath::Dd;
 
 /// Runs taken at most; 8 neighbours each, which share a line of the cache or two.
@@ -73,7 +74,8 @@ impl Sample {
             return Ok(Guess::Between(Dd::default(), highest));
         };
         let [scaled] = pieces;
-        let awake = scaled.iter().filter(|e| e.abs() > terms.cuts(price).woken).count();
+        let woken = terms.cuts(price).woken;
+        let awake = scaled.iter().filter(|e| e.abs() > woken).count();
         if terms.l1 > 0.0 && awake < scaled.len() / 64 {
             let rank = 2 * awake + 64;
             let mut sizes: Vec<f64> = scaled.iter().map(|e| e.abs()).collect();
@@ -91,19 +93,25 @@ impl Terms {
     /// The standard error of the root of a sample at `price`. Neighbours may be alike, so the runs are
     /// what varies.
     fn standard_error(&self, price: Dd, scaled: &[f64]) -> f64 {
-        let (mut total, mut squares, mut free) = (0.0, 0.0, 0.0);
         let runs = (scaled.len() / WIDTH) as f64;
-        for run in scaled.chunks_exact(WIDTH) {
-            let mut effect = 0.0;
-            for e in run {
-                let (y, side) = (e.abs(), usize::from(*e < 0.0));
-                let size = self.size(price, y, side);
-                effect += y * size;
-                free += if size > 0.0 && size < self.room[side] { y * y } else { 0.0 };
-            }
-            total += effect;
-            squares += effect * effect;
-        }
+        let (total, squares, free) = dispatch(
+            #[inline(always)]
+            || {
+                let (mut total, mut squares, mut free) = (0.0, 0.0, 0.0);
+                for run in scaled.chunks_exact(WIDTH) {
+                    let mut effect = 0.0;
+                    for e in run {
+                        let (y, side) = (e.abs(), usize::from(*e < 0.0));
+                        let size = self.size(price, y, side);
+                        effect += y * size;
+                        free += if size > 0.0 && size < self.room[side] { y * y } else { 0.0 };
+                    }
+                    total += effect;
+                    squares += effect * effect;
+                }
+                (total, squares, free)
+            },
+        );
         let variance = (squares - total * total / runs).max(0.0);
         let slack = if price.hi > 2.0 * self.limit { 0.0 } else { 0.5 };
         self.share * variance.sqrt() / (slack + self.share * free / (2.0 * self.l2))

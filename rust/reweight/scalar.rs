@@ -180,7 +180,12 @@ struct Equation<'a, 'p, T> {
 /// A root: the line of the weights and the price t.
 type Root = (Line, Dd);
 
-pub(super) fn solve<T: Float>(context: &Context<'_>, problem: &Problem<'_, T>) -> Result<Answer<T>> {
+/// Solves, and writes the weights to `weights`.
+pub(super) fn solve<T: Float>(
+    context: &Context<'_>,
+    problem: &Problem<'_, T>,
+    weights: &mut [T],
+) -> Result<Answer> {
     let [held, opens @ ..] = bounds(context, problem)?;
     let resting = problem.resting_residual(context, held)?;
     let distance = if resting.hi < 0.0 { -resting } else { resting };
@@ -220,8 +225,8 @@ pub(super) fn solve<T: Float>(context: &Context<'_>, problem: &Problem<'_, T>) -
             }
         }
     }
+    equation.respond(&line, weights)?;
     Ok(Answer {
-        weights: equation.weights(&line)?,
         price: vec![Dd::new(equation.sign) * price],
         status: if reach.is_some() { Status::Infeasible } else { Status::Solved },
         iterations: equation.passes,
@@ -271,27 +276,27 @@ fn bounds<T: Float>(context: &Context<'_>, problem: &Problem<'_, T>) -> Result<[
 }
 
 impl<T: Float> Equation<'_, '_, T> {
-    fn weights(&self, line: &Line) -> Result<Vec<T>> {
+    /// Writes the weights of `line`.
+    fn respond(&self, line: &Line, weights: &mut [T]) -> Result<()> {
         let (problem, sign) = (self.problem, self.sign);
-        let mut weights = vec![T::ZERO; problem.n];
-        self.context.map_chunks_mut(&mut weights, CHUNK, |first, chunk| {
+        self.context.map_chunks_mut(weights, CHUNK, |first, chunk| {
             dispatch(
                 #[inline(always)]
                 || {
                     let end = first + chunk.len();
                     for (first, slots) in (first..).step_by(LANES).zip(chunk.chunks_mut(LANES)) {
                         let [psi, lower, upper] = problem.row_lanes(first, end);
-                        // Adding 0 turns a weight of −0 into 0.
-                        let weights: [T; LANES] = std::array::from_fn(
-                            #[inline(always)]
-                            |i| T::from_f64(line.weight(sign * psi[i], lower[i], upper[i]) + 0.0),
-                        );
+                        let mut weights = [T::ZERO; LANES];
+                        for i in 0..LANES {
+                            // Adding 0 turns a weight of −0 into 0.
+                            weights[i] = T::from_f64(line.weight(sign * psi[i], lower[i], upper[i]) + 0.0);
+                        }
                         slots.copy_from_slice(&weights[..slots.len()]);
                     }
                 },
             );
         })?;
-        Ok(weights)
+        Ok(())
     }
 
     /// The least effect that the box allows.
@@ -370,21 +375,17 @@ impl<T: Float> Equation<'_, '_, T> {
         let (problem, inside) = (self.problem, &self.inside);
         let len = inside.as_ref().map_or(problem.n, |inside| inside.rows[0].len());
         let parts = self.context.map_chunks(len, CHUNK, |range| {
-            let mut kept = [0; 3].map(|_: i32| vec![0.0; range.len()]);
-            let mut count = 0;
+            let mut kept: [Vec<f64>; 3] = Default::default();
             for j in range {
                 let row = match inside {
                     Some(inside) => inside.rows.each_ref().map(|row| row[j]),
                     None => [problem.psi(j), problem.lower.at(j), problem.upper.at(j)],
                 };
-                // Written in any case, counted if kept: no branch to guess wrong.
-                kept.iter_mut().zip(row).for_each(|(kept, x)| kept[count] = x);
-                count += usize::from(low.threshold < row[0].abs() && row[0].abs() <= high);
+                if low.threshold < row[0].abs() && row[0].abs() <= high {
+                    kept.iter_mut().zip(row).for_each(|(kept, x)| kept.push(x));
+                }
             }
-            kept.map(|mut kept| {
-                kept.truncate(count);
-                kept
-            })
+            kept
         })?;
         let mut rows: [Vec<f64>; 3] = Default::default();
         for part in parts {
@@ -460,6 +461,23 @@ impl<T: Float> Equation<'_, '_, T> {
         let top = self.problem.largest;
         let first = (2.0 * l2 * self.wanted.value() + l1 * top) / (2.0 * l2 * self.slack + top * top);
         let mut m = self.estimate(if first > 0.0 { (l1 / first).min(high) } else { high }, high)?;
+        if l2 == 0.0
+            && let Some(ends) = self.filled()?
+        {
+            for end in ends.into_iter().filter(|&end| end < start) {
+                let value = self.evaluate(&line(end))?;
+                if self.error(&line(end), &value).value() > 0.0 {
+                    low = low.max(end);
+                    at_low = Some(value);
+                } else {
+                    high = high.min(end);
+                }
+            }
+            if let Some(value) = &at_low {
+                self.narrow(&line(low), high, value)?;
+                m = middle(low, high);
+            }
+        }
         for step in 0.. {
             let here = line(m);
             let value = self.evaluate(&here)?;
@@ -511,6 +529,50 @@ impl<T: Float> Equation<'_, '_, T> {
             }
         }
         self.slope(line(high))
+    }
+
+    /// Without l2 every weight above the threshold is at its bound, and samples say between which two
+    /// thresholds the demand is met, within five standard errors.
+    fn filled(&self) -> Result<Option<[f64; 2]>> {
+        let problem = self.problem;
+        let stride = problem.rows / SAMPLE;
+        if stride < 8 {
+            return Ok(None);
+        }
+        let count = problem.rows.div_ceil(stride);
+        let mut bits = vec![0i64; 3 * count];
+        let first = problem.first.next_multiple_of(stride) - problem.first;
+        for j in (first..problem.n).step_by(stride) {
+            let e = self.sign * problem.psi(j);
+            let [rest, most] = [Line::resting(), Line::saturated()]
+                .map(|line| e * line.weight(e, problem.lower.at(j), problem.upper.at(j)));
+            for (i, value) in [e.abs(), rest, most - rest].into_iter().enumerate() {
+                bits[i * count + (problem.first + j) / stride] = value.to_bits().cast_signed();
+            }
+        }
+        self.context.shards().sum(&mut bits)?;
+        let values: Vec<f64> = bits.into_iter().map(|bits| f64::from_bits(bits.cast_unsigned())).collect();
+        let ((sizes, rest), gains) = (values[..2 * count].split_at(count), &values[2 * count..]);
+        let mut samples: Vec<(f64, f64)> = sizes.iter().copied().zip(gains.iter().copied()).collect();
+        samples.sort_unstable_by(|a, b| b.0.total_cmp(&a.0));
+        let share = problem.rows as f64 / count as f64;
+        let (mut effect, mut squares) = (rest.iter().sum::<f64>(), 0.0f64);
+        let mut high = None;
+        for (y, gain) in samples {
+            let error = self.slack * problem.l1 / y + share * effect - self.wanted.value();
+            let width = 5.0 * share * squares.sqrt();
+            if error + width > 0.0 && high.is_none() {
+                high = Some(y);
+            }
+            if let Some(high) = high
+                && error - width > 0.0
+            {
+                return Ok(Some([high, y]));
+            }
+            effect += gain;
+            squares += gain * gain;
+        }
+        Ok(None)
     }
 
     /// Where Newton's method, begun at `start`, leads on equally spaced samples. Only a place to begin:

@@ -245,13 +245,13 @@ impl<T: Float> Kernel for Effect<'_, T> {
                     for (row, weight) in own.iter().enumerate() {
                         let (columns, _) = eight[row * k + o * WIDTH..].as_chunks::<WIDTH>();
                         let x = lanes.mul(lanes.read(&columns[0]), scale);
-                        sums.add_product::<f64>(lanes, x, lanes.splat(*weight));
+                        sums.add_product(lanes, x, lanes.splat(*weight));
                     }
                     *tally = sums;
                 }
                 let own = lanes.load(&own);
                 for (c, tally) in (k - k % WIDTH..).zip(&mut others) {
-                    tally.add_product::<f64>(lanes, lanes.mul(column(lanes, eight, k, c), scale), own);
+                    tally.add_product(lanes, lanes.mul(column(lanes, eight, k, c), scale), own);
                 }
             },
         );

@@ -1,0 +1,75 @@
+//! Sums in lanes that no order of the terms changes: the steps of a [`Grid`] are counted, at most
+//! `Grid::ROOM` terms a lane.
+
+use super::{Lanes, WIDTH};
+use crate::fixed::{Grid, Steps};
+
+/// Steps of the coarse grid and, where `FINE`, of the fine one in what the coarse one leaves.
+#[derive(Clone, Copy)]
+pub(crate) struct Counter<L: Lanes, const FINE: bool> {
+    grid: Grid,
+    high: L::Floats,
+    low: L::Floats,
+    coarse: L::Counts,
+    fine: L::Counts,
+}
+
+/// Both grids.
+pub(crate) type Tally<L> = Counter<L, true>;
+
+/// The coarse grid alone, for terms that are whole steps of it or need no more digits.
+pub(crate) type Coarse<L> = Counter<L, false>;
+
+impl<L: Lanes, const FINE: bool> Counter<L, FINE> {
+    #[inline(always)]
+    pub(crate) fn new(lanes: L, grid: Grid) -> Self {
+        Self {
+            grid,
+            high: lanes.splat(grid.high),
+            low: lanes.splat(grid.low),
+            coarse: lanes.no_counts(),
+            fine: lanes.no_counts(),
+        }
+    }
+
+    /// Counts the terms `x`.
+    #[inline(always)]
+    pub(crate) fn add(&mut self, lanes: L, x: L::Floats) {
+        let coarse = lanes.add(x, self.high);
+        self.coarse = lanes.count(self.coarse, coarse);
+        if FINE {
+            let left = lanes.sub(x, lanes.sub(coarse, self.high));
+            self.fine = lanes.count(self.fine, lanes.add(left, self.low));
+        }
+    }
+
+    /// Counts the terms a·b.
+    #[inline(always)]
+    pub(crate) fn add_product(&mut self, lanes: L, a: L::Floats, b: L::Floats) {
+        let coarse = lanes.fma(a, b, self.high);
+        self.coarse = lanes.count(self.coarse, coarse);
+        if FINE {
+            let left = lanes.fma(a, b, lanes.sub(self.high, coarse));
+            self.fine = lanes.count(self.fine, lanes.add(left, self.low));
+        }
+    }
+
+    /// The steps counted in `vectors` vectors.
+    #[inline(always)]
+    pub(crate) fn steps(self, lanes: L, vectors: usize) -> Steps {
+        let all = self.by_lane(lanes, vectors).into_iter();
+        all.fold(Steps::default(), |sum, lane| Steps { high: sum.high + lane.high, low: sum.low + lane.low })
+    }
+
+    /// The same of each lane.
+    #[inline(always)]
+    pub(crate) fn by_lane(self, lanes: L, vectors: usize) -> [Steps; WIDTH] {
+        let counted = |counts: L::Counts, zero: f64| {
+            let none = zero.to_bits().wrapping_mul(vectors as u64);
+            lanes.unpack(counts).map(|lane| i128::from(lane.wrapping_sub(none).cast_signed()))
+        };
+        let high = counted(self.coarse, self.grid.high);
+        let low = if FINE { counted(self.fine, self.grid.low) } else { [0; WIDTH] };
+        std::array::from_fn(|i| Steps { high: high[i], low: low[i] })
+    }
+}
