@@ -82,7 +82,7 @@ test: $(VENV)/.built $(VENV)/.test ## set up and run every test but the slow one
 	    echo "cargo test (cargo-nextest is not installed)"; cargo test --locked --lib --tests; \
 	fi
 	cargo test --locked --doc
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(BIN)/python -m pytest --numprocesses=auto --maxprocesses=8 --dist=loadfile $(PYTEST_ARGS)
 
 test-all: PYTEST_ARGS = -m ""
 test-all: test ## the slow tests too

@@ -137,11 +137,15 @@ impl Fixed {
     /// The value, for terms on `grid`.
     #[must_use]
     pub fn value(self, grid: &Grid) -> Dd {
+        // Kernels may split a term that lies between two steps of the coarse grid either way; the sum is
+        // the same, and so are its bits once all but the last step is carried over.
+        let carried = (self.low + (1 << 48)) >> 49;
+        let (high, low) = (self.high + carried, self.low - (carried << 49));
         let part = |count: i128, step: f64| {
             let hi = count as f64;
             Dd { hi: hi * step, lo: (count - hi as i128) as f64 * step }
         };
-        part(self.high, power_of_two(grid.top - 49)) + part(self.low, power_of_two(grid.top - 98))
+        part(high, power_of_two(grid.top - 49)) + part(low, power_of_two(grid.top - 98))
     }
 
     fn words(self) -> [i64; Self::WORDS] {

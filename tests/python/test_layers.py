@@ -8,8 +8,8 @@ import pytest
 RUST = Path(__file__).parents[2] / "rust"
 FILES = sorted(path for path in RUST.rglob("*.rs") if path != RUST / "lib.rs")
 
-CAPABILITIES = {folder.name for folder in RUST.iterdir() if folder.is_dir()} - {"python"}
 FOUNDATIONS = {"error": 0, "float": 0, "shard": 1, "simd": 1, "par": 2, "vecmath": 3, "fixed": 4, "lanes": 5}
+CAPABILITIES = {folder.name for folder in RUST.iterdir() if folder.is_dir()} - {"python", *FOUNDATIONS}
 LAYER = FOUNDATIONS | dict.fromkeys(CAPABILITIES, 6) | {"python": 7}
 REEXPORTED = {"Error": "error", "Result": "error", "Float": "float", "Context": "par", "Shards": "shard"}
 OWNERS = {"rayon": {"par"}, "pulp": {"simd", "lanes"}, "pyo3": {"python"}, "numpy": {"python"}}
