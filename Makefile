@@ -53,8 +53,12 @@ $(VENV)/.test: $(VENV)/.made pyproject.toml
 	$(INSTALL) --extra test --extra test-adapters
 	@touch $@
 
-$(VENV)/.bench: $(VENV)/.made pyproject.toml
-	$(INSTALL) --extra bench
+.rivals/.made: $(VENV)/.made pyproject.toml benches/rivals.txt
+	$(UV) venv --quiet --clear --python $(BIN)/python .rivals
+	$(UV) pip install --python .rivals/bin/python -r pyproject.toml --extra bench
+	@grep -v '^#' benches/rivals.txt | while read -r rival; do \
+	    $(UV) pip install --quiet --python .rivals/bin/python $$rival || echo "not installed: $$rival"; \
+	done
 	@touch $@
 
 $(VENV)/.lint: $(VENV)/.made pyproject.toml
@@ -181,9 +185,9 @@ wheel: $(VENV)/.lint ## a wheel for any Python >= 3.11 in dist, built from the s
 	tar -xzmf dist/puma_fast-*.tar.gz -C target/sdist --strip-components=1
 	cd target/sdist && CARGO_TARGET_DIR=$(CURDIR)/target maturin build --release --locked $(PORTABLE) --out $(CURDIR)/dist
 
-bench: $(VENV)/.built $(VENV)/.bench ## run the benches, or BENCH=bench_name, and record them in benches/RESULTS.md
-	$(BIN)/python benches/python/record.py $(BENCH)
+bench: $(VENV)/.built .rivals/.made ## run the benches, or BENCH=bench_name, and record them in benches/RESULTS.md
+	PYTHONPATH=python .rivals/bin/python benches/python/record.py $(BENCH)
 
 clean: ## remove the environment, the builds and the caches
-	rm -rf $(VENV) .uv target dist python/puma_fast/*.so
+	rm -rf $(VENV) .rivals .uv target dist python/puma_fast/*.so
 	rm -rf .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
