@@ -56,8 +56,9 @@ $(VENV)/.test: $(VENV)/.made pyproject.toml
 .rivals/.made: $(VENV)/.made pyproject.toml benches/rivals.txt
 	$(UV) venv --quiet --clear --python $(BIN)/python .rivals
 	$(UV) pip install --python .rivals/bin/python -r pyproject.toml --extra bench
+	$(UV) pip freeze --python .rivals/bin/python | grep -E '^(numpy|torch)==' > .rivals/pins.txt
 	@grep -v '^#' benches/rivals.txt | while read -r rival; do \
-	    $(UV) pip install --quiet --python .rivals/bin/python $$rival || echo "not installed: $$rival"; \
+	    $(UV) pip install --quiet --override .rivals/pins.txt --python .rivals/bin/python "$$rival" || echo "not installed: $$rival"; \
 	done
 	@touch $@
 

@@ -123,6 +123,9 @@ def _pydvl(counted):
         def _apply_to_mat(self, mat):
             return (counted @ mat.t()).t()
 
+        def _apply_to_vec(self, vec):
+            return counted @ vec
+
     return Operator(counted.dense), module
 
 
@@ -158,7 +161,7 @@ def dattri_cg(counted, rhs, budget):
     x = torch.zeros_like(rhs)
     solve = ihvp_at_x_cg(_quadratic(counted), x, max_iter=budget)
     counted.products = budget
-    return solve(rhs)
+    return solve(rhs).flatten()
 
 
 PEERS = {
