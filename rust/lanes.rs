@@ -13,7 +13,7 @@ use crate::float::Float;
 use crate::simd::{Level, level};
 
 use plain::Plain;
-pub(crate) use tally::{Coarse, Counter, Tally};
+pub(crate) use tally::{Counter, Tally};
 
 /// Doubles in a vector.
 pub(crate) const WIDTH: usize = 8;

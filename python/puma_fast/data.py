@@ -197,7 +197,7 @@ class Samples:
         return True
 
     def keeping(self) -> AbstractContextManager[None]:
-        """Read each batch once from here on, as far as memory is granted, for the length of a call."""
+        """Read a batch of the same samples once, as far as memory is granted, until this is left."""
         return self._kept.open()
 
     def bar(self, description: str, *, unit: str, total: int | None = None) -> AbstractContextManager[Any]:

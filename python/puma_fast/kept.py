@@ -10,9 +10,10 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import Tensor
 
-from puma_fast.batches import PLAIN, map_leaves
+from puma_fast.batches import PLAIN, map_leaves, map_tensors
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -61,9 +62,11 @@ class Kept:
             return
         leaves: list[Any] = []
         map_leaves(leaves.append, batch, is_leaf=lambda item: hasattr(item, "to"))
-        tensors = [leaf for leaf in leaves if isinstance(leaf, Tensor)]
+        tensors = [leaf for leaf in leaves if isinstance(leaf, Tensor) and leaf.layout == torch.strided]
         size = sum(each.nbytes for each in tensors)
         known = len(tensors) + sum(isinstance(leaf, PLAIN) for leaf in leaves) == len(leaves)
         if known and tensors and self._bytes + size <= MEMORY:
             self._bytes += size
-            self._batches[positions.tobytes()] = batch
+            # What a loader's worker made lies in shared memory, of which each piece holds a file open; and
+            # of a view all that it looks into would be kept.
+            self._batches[positions.tobytes()] = map_tensors(torch.clone, batch)

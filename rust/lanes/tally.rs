@@ -4,7 +4,8 @@
 use super::{Lanes, WIDTH};
 use crate::fixed::{Grid, Steps};
 
-/// Steps of the coarse grid and, where `FINE`, of the fine one in what the coarse one leaves.
+/// Steps of the coarse grid and, where `FINE`, of the fine one in what the coarse one leaves; else for terms
+/// that are whole steps of the coarse one or need no more digits.
 #[derive(Clone, Copy)]
 pub(crate) struct Counter<L: Lanes, const FINE: bool> {
     grid: Grid,
@@ -16,9 +17,6 @@ pub(crate) struct Counter<L: Lanes, const FINE: bool> {
 
 /// Both grids.
 pub(crate) type Tally<L> = Counter<L, true>;
-
-/// The coarse grid alone, for terms that are whole steps of it or need no more digits.
-pub(crate) type Coarse<L> = Counter<L, false>;
 
 impl<L: Lanes, const FINE: bool> Counter<L, FINE> {
     #[inline(always)]

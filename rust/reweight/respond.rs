@@ -4,10 +4,10 @@ use super::passes::vectors;
 use super::price::Response;
 use crate::fixed::Steps;
 use crate::float::Float;
-use crate::lanes::{Coarse, Counter, Kernel, Lanes, WIDTH};
+use crate::lanes::{Counter, Kernel, Lanes, Tally, WIDTH};
 
-/// The weights of `psi`. Their effects are counted on the fine grid too where `FINE`; singles round
-/// by more than the coarse one.
+/// The weights of `psi`. Their effects are counted on the fine grid too where `FINE`; those of singles
+/// round by more than the coarse one, which the certificate is told.
 pub(super) struct Respond<'a, I, T, const BOXED: bool, const FINE: bool> {
     pub(super) psi: &'a [I],
     pub(super) weights: &'a mut [T],
@@ -36,8 +36,8 @@ impl<I: Float, T: Float, const BOXED: bool, const FINE: bool> Kernel for Respond
         let room = response.room.map(|room| lanes.splat(room));
         let (psi, psi_tail) = vectors(self.psi);
         let mut effect = Counter::<L, FINE>::new(lanes, response.effects);
-        let mut norm = Coarse::new(lanes, response.sizes);
-        let mut squares = Coarse::new(lanes, response.squares);
+        let mut norm = Tally::new(lanes, response.sizes);
+        let mut squares = Tally::new(lanes, response.squares);
         let mut nonzero = 0;
         let (weights, weights_tail) = self.weights.as_chunks_mut();
         let mut last = [[T::ZERO; WIDTH]];

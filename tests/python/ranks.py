@@ -29,7 +29,11 @@ def in_ranks(count, function, *arguments):
     A rank that ends without an answer gives `Gone`. `function` must be importable: a test module's own.
     """
     job = _jobs.pop(count, None) or _Job(count)
-    answers = job.run(function, arguments)
+    try:
+        answers = job.run(function, arguments)
+    except BaseException:
+        job.end()
+        raise
     if any(isinstance(answer, Gone | LostRankError) for answer in answers):
         job.end()
     else:

@@ -108,5 +108,10 @@ def test_batches_of_other_things_than_tensors_are_not_kept():
         assert store.get(np.arange(2)) is None
         assert store.get(np.arange(3)) is None
         assert store.get(np.arange(4)) is not None
+        # A worker's tensors hold a file open each, a view all that it looks into.
+        store.put(np.arange(5), (X[:5].clone().share_memory_(), X[5:10]))
+        shared, view = store.get(np.arange(5))
+        assert not shared.is_shared()
+        assert view.untyped_storage().nbytes() == view.nbytes
     assert store.get(np.arange(4)) is None
     assert len(samples) == N

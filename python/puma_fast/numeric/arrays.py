@@ -155,6 +155,8 @@ def as_classes(name: str, value: Any) -> NDArray[Any]:
     ValueError: y[1] is nan, which is no class; drop the sample or give it a label
     """
     array = as_array(name, value)
+    if array.dtype.kind in "iub":
+        return array
     odd = np.argwhere(array != array)
     if len(odd):
         place = ", ".join(map(str, odd[0]))

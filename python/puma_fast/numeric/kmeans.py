@@ -10,6 +10,7 @@ import numpy as np
 
 from puma_fast import _core
 from puma_fast.numeric.arrays import as_count, as_floats, as_threads
+from puma_fast.numeric.shard import as_shard
 from puma_fast.progress import reporting
 
 if TYPE_CHECKING:
@@ -181,6 +182,7 @@ def kmeans(
     elif init != "k-means++":
         msg = f'init must be "k-means++" or an array of {k} centers, got {init!r}'
         raise ValueError(msg)
+    shard = as_shard(shard)
     with reporting("k-means", progress, index=0 if shard is None else shard.index) as report:
         labels, found, inertia, n_iter, status = _core.kmeans(
             rows,

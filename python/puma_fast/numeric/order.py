@@ -22,6 +22,7 @@ from puma_fast.numeric.arrays import (
     as_threads,
     is_mapped,
 )
+from puma_fast.numeric.shard import as_shard
 
 if TYPE_CHECKING:
     import numpy as np
@@ -102,7 +103,7 @@ def top_k(
     values = as_floats("scores", scores, ndim=1)
     count, threads = as_count("k", k), as_threads(n_threads)
     first, ranked = as_flag("largest", largest), as_flag("sorted", sorted)
-    return _core.top_k(values, count, first, nan, ranked, is_mapped(values), shard, threads)
+    return _core.top_k(values, count, first, nan, ranked, is_mapped(values), as_shard(shard), threads)
 
 
 def bottom_k(
@@ -196,7 +197,7 @@ def select_scores(
     values = as_floats("scores", scores, ndim=1)
     low = as_number("at_least", at_least, infinite=True)
     high = as_number("at_most", at_most, infinite=True)
-    return _core.select(values, low, high, nan, shard, as_threads(n_threads))
+    return _core.select(values, low, high, nan, as_shard(shard), as_threads(n_threads))
 
 
 def suspects(
@@ -270,7 +271,9 @@ def suspects(
     count = as_count("k", k)
     left_out = count if k_confident is None else as_count("k_confident", k_confident)
     mapped = is_mapped(values), is_mapped(others)
-    return _core.suspects(values, count, others, left_out, nan, mapped, shard, as_threads(n_threads))
+    return _core.suspects(
+        values, count, others, left_out, nan, mapped, as_shard(shard), as_threads(n_threads)
+    )
 
 
 def difference(a: ArrayLike, b: ArrayLike) -> NDArray[np.int64]:
@@ -396,7 +399,7 @@ def group_sums(
             "the groups that there are, by numpy.unique(groups, return_inverse=True)"
         )
         raise ValueError(msg)
-    return _core.group_sums(values, as_ids("groups", groups), count, shard, threads)
+    return _core.group_sums(values, as_ids("groups", groups), count, as_shard(shard), threads)
 
 
 def apportion(sizes: ArrayLike, total: int) -> NDArray[np.int64]:
@@ -539,6 +542,6 @@ def prune(
         as_count("min_per_class", min_per_class),
         as_ids("protect", protect),
         is_mapped(values),
-        shard,
+        as_shard(shard),
         as_threads(n_threads),
     )

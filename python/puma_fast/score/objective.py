@@ -215,7 +215,7 @@ class Objective:
             return moved
         # Torch's losses are several times dearer in forward than in reverse mode.
         slopes = grad(lambda at: self.losses_of(at, batch).sum())(outputs)
-        moved = (slopes * shifts).flatten(1).sum(1)
+        moved = (slopes * shifts).reshape(len(slopes), -1).sum(1)
         return moved
 
     @contextmanager

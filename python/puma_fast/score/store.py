@@ -90,8 +90,8 @@ class ScoreStore:
         other = difference(self.facts(), facts)
         if other is not None:
             msg = (
-                f"{self.path} holds scores of {other}; name another file, or delete this one with "
-                f"{self._facts.name} and {self._done.name}"
+                f"{self.path} holds scores of {other}; name another file, or delete this one with all that "
+                f"begins with {self.path.stem!r} beside it"
             )
             raise ValueError(msg)
 

@@ -305,3 +305,20 @@ def test_a_file_larger_than_the_memory_used_is_pruned(tmp_path):
     )
     # The files have 500 MB; a handful of histograms and the few ranks looked at one by one have this.
     assert int(ran.stdout) < 160e6, ran
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda x, shard: pf.top_k(x, 2, shard=shard),
+        lambda x, shard: pf.bottom_k(x, 2, shard=shard),
+        lambda x, shard: pf.select_scores(x, shard=shard),
+        lambda x, shard: pf.suspects(x, x, 2, shard=shard),
+        lambda x, shard: pf.group_sums(x, [0, 0, 1], n_groups=2, shard=shard),
+        lambda x, shard: pf.prune_by_margin(x, ratio=0.5, shard=shard),
+        lambda x, shard: pf.kmeans(x[:, None], 2, shard=shard),
+    ],
+)
+def test_what_is_no_shard_is_refused_by_name(call):
+    with pytest.raises(TypeError, match=r"shard must be a puma_fast\.Shard, or left out, got int"):
+        call(np.arange(3.0), 5)

@@ -55,3 +55,24 @@ def test_a_pass_equals_per_sample_gradients_times_the_direction(batch_size):
     np.testing.assert_allclose(
         puma.influence(), expected, rtol=1e-11, atol=1e-12 * float(expected.abs().max())
     )
+
+
+@pytest.mark.parametrize("loss", ["mse_loss", "l1_loss", "binary_cross_entropy_with_logits"])
+@pytest.mark.parametrize("shape", [(N,), (N, 1), (N, 1, 1)])
+def test_a_pass_takes_outputs_of_any_number_of_dimensions(loss, shape):
+    torch.manual_seed(0)
+    model = nn.Linear(3, 1).double()
+    X, y = torch.randn(N, 3, dtype=torch.float64), torch.rand(shape, dtype=torch.float64)
+    v = torch.randn(4, dtype=torch.float64)
+
+    def forward(model, batch):
+        return model(batch[0]).reshape(-1, *shape[1:])
+
+    puma = pf.Puma(
+        model, (X, y), holdout=(X, y), loss=loss, forward=forward, solver=Given(v), damping=1.0, batch_size=7
+    )
+    logits = model(X).flatten().requires_grad_()
+    losses = getattr(torch.nn.functional, loss)(logits, y.flatten(), reduction="sum")
+    (slopes,) = torch.autograd.grad(losses, logits)
+    expected = slopes * (X @ v[:3] + v[3])
+    np.testing.assert_allclose(puma.influence(), expected.detach(), rtol=1e-12)
