@@ -10,6 +10,7 @@ mod tally;
 mod x86;
 
 use crate::float::Float;
+#[cfg(target_arch = "x86_64")]
 use crate::simd::{Level, level};
 
 use plain::Plain;

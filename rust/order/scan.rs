@@ -10,7 +10,9 @@ mod avx2;
 mod avx512;
 
 use crate::float::Float;
-use crate::simd::{Level, level};
+#[cfg(any(test, target_arch = "x86_64"))]
+use crate::simd::Level;
+use crate::simd::level;
 
 /// The most scores that are scanned at once: they and their positions fit the first-level cache.
 pub(super) const TILE: usize = 63 * BLOCK;
