@@ -44,7 +44,7 @@ def map_tensors(function: Callable[[Tensor], Tensor], batch: Any) -> Any:
 
 def moved(batch: Any, device: torch.device) -> Any:
     """Put a nested batch on a device; what knows how to move is asked to, as a whole."""
-    return map_leaves(lambda leaf: leaf.to(device) if _can_move(leaf) else leaf, batch, is_leaf=_can_move)
+    return map_leaves(lambda leaf: leaf.to(device) if can_move(leaf) else leaf, batch, is_leaf=can_move)
 
 
 def described(batch: Any) -> str:
@@ -130,7 +130,8 @@ def _attributes(item: Any) -> dict[str, Any]:
     return dict(getattr(item, "__dict__", {}))
 
 
-def _can_move(item: Any) -> bool:
+def can_move(item: Any) -> bool:
+    """Tell whether an item is asked as a whole to go to a device."""
     return hasattr(item, "to") and not isinstance(item, type)
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from puma_fast.batches import PLAIN, map_leaves, map_tensors
+from puma_fast.batches import PLAIN, can_move, map_leaves, map_tensors
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -61,7 +61,7 @@ class Kept:
         if not self._is_open:
             return
         leaves: list[Any] = []
-        map_leaves(leaves.append, batch, is_leaf=lambda item: hasattr(item, "to"))
+        map_leaves(leaves.append, batch, is_leaf=can_move)
         tensors = [leaf for leaf in leaves if isinstance(leaf, Tensor) and leaf.layout == torch.strided]
         size = sum(each.nbytes for each in tensors)
         known = len(tensors) + sum(isinstance(leaf, PLAIN) for leaf in leaves) == len(leaves)

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from contextlib import AbstractContextManager
 
+    from puma_fast.numeric.shard import Shard
+
     Report = Callable[[int, int | None, str], object]
     """Takes what is done, how much there is (None where that is not known) and what is counted."""
 
@@ -85,7 +87,7 @@ class _Bars:
 
 
 @contextmanager
-def reporting(description: str, progress: Progress, *, index: int = 0) -> Iterator[Report | None]:
+def reporting(description: str, progress: Progress, shard: Shard | None = None) -> Iterator[Report | None]:
     """Give what the core, or a loop around it, calls as it comes along; None where nobody wants to know.
 
     Parameters
@@ -94,9 +96,9 @@ def reporting(description: str, progress: Progress, *, index: int = 0) -> Iterat
         What the bar says.
     progress : bool or callable, optional
         Whether to show a bar; by default on a terminal. A callable is given back as it is.
-    index : int, default 0
-        The shard that calls. Of several, which wait for each other anyhow, the first alone shows a bar that
-        was not asked for.
+    shard : Shard, optional
+        Who calls. Of several, which wait for each other anyhow, the first alone shows a bar that was not
+        asked for.
 
     Raises
     ------
@@ -108,7 +110,7 @@ def reporting(description: str, progress: Progress, *, index: int = 0) -> Iterat
             msg = f"progress must be True, False, None or a callable, got {progress!r}"
             raise TypeError(msg)
         yield progress
-    elif progress is False or (progress is None and index > 0):
+    elif progress is False or (progress is None and shard is not None and shard.index > 0):
         yield None
     else:
         with ExitStack() as kept:

@@ -118,11 +118,7 @@ def kmeans(
         This process's place where the rows are cut over several; X holds its own rows, of which there may be
         none, and `labels` are theirs. Everything else is what one call on all rows gives, to the bit.
     progress : bool or callable, optional
-        Whether to show a bar once the call takes over two seconds; by default on a terminal (and for shard 0
-        alone). It needs tqdm, which the extra ``torch`` brings; without it the call is silent. A callable is
-        called in its place, up to five times a second and from this thread, with what is done, how much
-        there is (None where that is not known) and what is counted: ``"center"``, then ``"iteration"``. What
-        it raises ends the call.
+        As in :func:`puma_fast.solve_weights`; what is counted is ``"center"``, then ``"iteration"``.
 
     Returns
     -------
@@ -183,7 +179,7 @@ def kmeans(
         msg = f'init must be "k-means++" or an array of {k} centers, got {init!r}'
         raise ValueError(msg)
     shard = as_shard(shard)
-    with reporting("k-means", progress, index=0 if shard is None else shard.index) as report:
+    with reporting("k-means", progress, shard) as report:
         labels, found, inertia, n_iter, status = _core.kmeans(
             rows,
             k,

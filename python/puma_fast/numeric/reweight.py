@@ -287,7 +287,7 @@ def solve_weights(
     low, high = _bound("lower", lower, -np.inf, psi), _bound("upper", upper, np.inf, psi)
     if out is not None:
         _check_out(out, sparse, psi, [psi, low, high, *([] if marked is None else [marked])])
-    with reporting("weights", progress, index=0 if shard is None else shard.index) as report:
+    with reporting("weights", progress, shard) as report:
         weights, facts = _core.solve_weights(
             psi,
             marked,
@@ -406,7 +406,7 @@ def solve_weights_path(
     infos: list[WeightsInfo] = []
     # The type of the result depends on a flag that is known to the caller alone.
     solve: Any = solve_weights
-    with reporting("path of weights", progress, index=0 if shard is None else shard.index) as report:
+    with reporting("path of weights", progress, shard) as report:
         for price, within in each(prices.tolist(), "price", report):
             weights, info = solve(
                 psi,
