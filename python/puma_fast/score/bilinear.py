@@ -1,7 +1,8 @@
 """Forward mode of convolutions and linear layers without products of noughts.
 
 The derivative of f(x, w), linear in both, is f(x', w) + f(x, w'). Where x has no tangent, as the data has
-none, torch's own rule multiplies a tensor of noughts by w: on a small network a third of the whole pass.
+none, torch's own rule multiplies a tensor of noughts by w: that was three tenths of the scores' pass of a
+digits MLP and a sixth of LeNet-5's.
 """
 
 from __future__ import annotations

@@ -100,8 +100,7 @@ class Objective:
         self._takes_pairs = forward is None
         self._whole = objective
         self.forward = Forward()
-        self.recordable: set[str] = set()
-        """Kinds of curvature whose recorded products were seen to be right, see `Curvature.rehearse`."""
+        self.recordable: set[str] = set()  # kinds of curvature, seen to be so by `Curvature.rehearse`
         self._moved: tuple[object, dict[str, Tensor]] | None = None
         self._entered: tuple[object, ...] | None = None
         self._watched: WeakSet[Samples] = WeakSet()

@@ -28,15 +28,7 @@ CASES = {
     "conv2d of one": (torch.conv2d, drawn(2, 9, 8), drawn(3, 2, 3, 2), drawn(3), (2, (1, 0))),
     "conv3d": (torch.conv3d, drawn(2, 2, 5, 6, 4), drawn(3, 2, 3, 2, 2), drawn(3), ()),
 }
-MOVED = [
-    {"weight"},
-    {"x"},
-    {"bias"},
-    {"weight", "bias"},
-    {"x", "weight"},
-    {"x", "bias"},
-    {"x", "weight", "bias"},
-]
+MOVED = ["weight", "x", "bias", "weight bias", "x weight", "x bias", "x weight bias"]
 
 
 @pytest.mark.parametrize("name", CASES)
