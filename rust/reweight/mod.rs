@@ -22,6 +22,7 @@
 
 mod bracket;
 mod certificate;
+mod ladder;
 mod passes;
 mod price;
 mod problem;
@@ -29,6 +30,7 @@ mod respond;
 mod sample;
 mod scalar;
 mod several;
+mod weigh;
 
 use crate::error::{Error, Result};
 use crate::fixed::Exact;
@@ -38,6 +40,7 @@ use crate::simd::LANES;
 use crate::vecmath::Dd;
 
 use certificate::{Certificate, certify_one, is_unique};
+pub use ladder::Ladder;
 use problem::{Problem, check, lanes, require_finite_everywhere};
 
 /// One side of the box: the same number for all samples or one for each.
@@ -89,6 +92,8 @@ pub struct Options<'a, T> {
     /// Where to begin: the dual point z of a solve of a similar problem, k numbers. Saves time where it
     /// is near and changes no bit of the answer for k = 1.
     pub start: Option<&'a [f64]>,
+    /// k = 1: what solves that differ in l1 alone share. Saves time and changes no bit of the answer.
+    pub ladder: Option<&'a Ladder>,
 }
 
 impl<T: Float> Default for Options<'_, T> {
@@ -102,6 +107,7 @@ impl<T: Float> Default for Options<'_, T> {
             tol: 1e-14,
             max_iter: 1000,
             start: None,
+            ladder: None,
         }
     }
 }

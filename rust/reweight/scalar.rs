@@ -24,6 +24,7 @@
 use std::ops::Range;
 
 use super::passes::SQUARES;
+use super::price::middle;
 use super::problem::{Problem, lanes};
 use super::{Answer, Status};
 use crate::error::Result;
@@ -658,10 +659,4 @@ impl<T: Float> Equation<'_, '_, T> {
         }
         Ok((here, self.price(&here)))
     }
-}
-
-/// The float halfway between two that are not negative, counted in floats: at most 63 halvings separate
-/// neighbours, whatever the range.
-pub(super) fn middle(low: f64, high: f64) -> f64 {
-    f64::from_bits(u64::midpoint(low.to_bits(), high.to_bits()))
 }
