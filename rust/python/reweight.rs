@@ -95,8 +95,20 @@ pub(super) fn solve_weights<'py>(
     let start = start.as_ref().map(|start| slice("start", start)).transpose()?;
     let (shard, progress) = (shard.as_ref(), progress.as_ref());
     let ladder = ladder.as_ref().map(|ladder| &ladder.get().0);
-    let rest =
-        Rest { wanted, l1, l2, max_residual, tol, max_iter, start, ladder, sparse, shard, progress, n_threads };
+    let rest = Rest {
+        wanted,
+        l1,
+        l2,
+        max_residual,
+        tol,
+        max_iter,
+        start,
+        ladder,
+        sparse,
+        shard,
+        progress,
+        n_threads,
+    };
     match (&psi_up, &lower, &upper) {
         (FloatArray::F32(psi), FloatArray::F32(lower), FloatArray::F32(upper)) => {
             solve_typed(py, psi, lower, upper, out, &rest)

@@ -41,6 +41,7 @@ pub(super) struct Data<'a, 'c, T> {
 }
 
 /// The problem's numbers before scaling, b turned to be positive.
+#[derive(Clone, Copy)]
 pub(super) struct Prices {
     pub(super) l1: f64,
     pub(super) l2: f64,
@@ -101,8 +102,8 @@ impl Prices {
     }
 
     /// The same for another l1.
-    pub(super) fn at(&self, l1: f64) -> Self {
-        Self { l1, ..*self }
+    pub(super) fn at(self, l1: f64) -> Self {
+        Self { l1, ..self }
     }
 
     /// Whether l1 and l2 alone hold the weights.
@@ -272,7 +273,9 @@ impl<'a, 'c, T: Float> Data<'a, 'c, T> {
             .map_chunks(psi.len(), CHUNK, |range| terms.sift(&psi[range], scale, &surely, &maybe))?;
         let largest = self.extent(parts.iter().map(|part| part.extent))?;
         let mut base = Sums::default();
-        parts.iter().for_each(|part| base.add(part));
+        for part in &parts {
+            base.add(part);
+        }
         Fixed::over_shards(self.context.shards(), base.fixed())?;
         let inside = parts.into_iter().map(|part| part.inside).collect();
         Ok(largest.map(|largest| Pass { base, inside, few: None, largest }))

@@ -31,17 +31,17 @@ pub(super) struct Certificate {
 }
 
 /// The sums over all rows.
-struct Sums {
-    effect: Dd,
-    l1_norm: f64,
-    squares: f64,
-    nonzero: usize,
+pub(super) struct Sums {
+    pub(super) effect: Dd,
+    pub(super) l1_norm: f64,
+    pub(super) squares: f64,
+    pub(super) nonzero: usize,
     /// Σ of the Fenchel–Young terms with l2 as it is.
-    terms: f64,
+    pub(super) terms: f64,
     /// The same without l2 in g*, where that is finite, and Σ(g − vλ) where it is not …
-    bounded_terms: f64,
+    pub(super) bounded_terms: f64,
     /// … with the largest |v_j| − l1 among the latter.
-    excess: f64,
+    pub(super) excess: f64,
 }
 
 /// Every sum is of terms that were scaled to be below 2, squares of such among them.
@@ -219,7 +219,7 @@ pub(super) fn binding_misfit(r: Dd, z: Dd, limit: f64) -> f64 {
 
 impl Sums {
     /// The certificate that these sums over all rows make.
-    fn judged<T: Float>(self, problem: &Problem<'_, T>, price: Dd) -> Certificate {
+    pub(super) fn judged<T: Float>(self, problem: &Problem<'_, T>, price: Dd) -> Certificate {
         let residual = self.effect - problem.b[0];
         let priced = if self.l1_norm == 0.0 { 0.0 } else { problem.l1 * self.l1_norm };
         let objective = residual.value().powi(2) + priced + problem.l2 * self.squares;

@@ -149,11 +149,7 @@ impl Ladder {
     }
 
     /// The price; `None` where it is not on the ladder.
-    pub(super) fn find<T: Float>(
-        &self,
-        data: &Data<'_, '_, T>,
-        prices: &Prices,
-    ) -> Result<Option<Found>> {
+    pub(super) fn find<T: Float>(&self, data: &Data<'_, '_, T>, prices: &Prices) -> Result<Option<Found>> {
         let Some(terms) = prices.scaled(self.scale).filter(|_| prices.is_plain()) else { return Ok(None) };
         if terms.stays(self.largest) {
             return Ok(Some(Found::at_rest(terms, self.largest)));
@@ -218,7 +214,9 @@ impl Shelved {
             })
             .collect();
         let mut ends = vec![0; shelves];
-        which.iter().for_each(|&shelf| ends[usize::from(shelf)] += 1);
+        for &shelf in &which {
+            ends[usize::from(shelf)] += 1;
+        }
         let mut end = 0;
         for slot in &mut ends {
             // For now where it begins.

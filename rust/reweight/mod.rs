@@ -39,7 +39,7 @@ use crate::par::{CHUNK, Context};
 use crate::simd::LANES;
 use crate::vecmath::Dd;
 
-use certificate::{Certificate, certify_one, is_unique};
+use certificate::{Certificate, is_unique};
 pub use ladder::Ladder;
 use problem::{Problem, check, lanes, require_finite_everywhere};
 
@@ -378,8 +378,7 @@ fn solve_to<T: Float>(
             &mut all
         }
     };
-    let answer = scalar::solve(context, &problem, weights)?;
-    let certificate = certify_one(context, &problem, weights, answer.price[0])?;
+    let (answer, certificate) = scalar::solve(context, &problem, weights)?;
     if let Output::Sparse(_) = output {
         output.take(&all);
     }

@@ -1,5 +1,7 @@
 //! The checked problem: everything the solvers read has passed through [`Problem::new`], once.
 
+use std::ops::Range;
+
 use super::passes::{Extent, Measure, SQUARES, Scan};
 use super::{Bound, Options};
 use crate::error::{Error, Result};
@@ -91,6 +93,11 @@ impl<'a, T: Float> Problem<'a, T> {
     #[inline(always)]
     pub(super) fn psi(&self, j: usize) -> f64 {
         self.psi[j].to_f64() * self.scale
+    }
+
+    /// ψ of some samples of a problem with one criterion, before scaling.
+    pub(super) fn psi_of(&self, range: Range<usize>) -> &'a [T] {
+        &self.psi[range]
     }
 
     /// ψ of `LANES` samples of a problem with one criterion, 0 from `end` on.
