@@ -13,7 +13,7 @@ use super::door::{run, run_telling};
 use super::shard::PyShard;
 use crate::float::Float;
 use crate::par::Context;
-use crate::reweight::{self, Bound as Side, Options, Solution, column_sums, solve_into, solve_sparse};
+use crate::reweight::{self, Bound as Side, Facts, Options, column_sums, solve_into, solve_sparse};
 use crate::vecmath::Dd;
 
 /// The weights, and everything else about them by name.
@@ -137,7 +137,7 @@ fn solve_typed<'py, T: Float + Element>(
         let solution = run_telling(py, rest.n_threads, rest.shard, rest.progress, |context| {
             solve_sparse(context, rows, &rest.wanted.effect(context, columns)?, &options)
         })?;
-        let facts = facts(py, &solution)?;
+        let facts = facts(py, &solution.facts)?;
         let weights = (solution.weights.indices.into_pyarray(py), solution.weights.values.into_pyarray(py));
         return Ok((weights.into_pyobject(py)?.into_any(), facts));
     }
@@ -150,11 +150,11 @@ fn solve_typed<'py, T: Float + Element>(
         .try_readwrite()
         .map_err(|error| PyValueError::new_err(format!("out cannot be written to: {error}")))?;
     let weights = writing.as_slice_mut()?;
-    let solution = run_telling(py, rest.n_threads, rest.shard, rest.progress, |context| {
+    let known = run_telling(py, rest.n_threads, rest.shard, rest.progress, |context| {
         solve_into(context, rows, &rest.wanted.effect(context, columns)?, &options, weights)
     })?;
     drop(writing);
-    Ok((out.into_any(), facts(py, &solution)?))
+    Ok((out.into_any(), facts(py, &known)?))
 }
 
 /// What solves of one ψ that differ in l1 alone share.
@@ -216,21 +216,21 @@ fn columns<T: Element>(psi: &PyReadonlyArrayDyn<'_, T>) -> usize {
 }
 
 /// What is known of the weights, by name.
-fn facts<'py, W>(py: Python<'py>, solution: &Solution<W>) -> PyResult<Bound<'py, PyDict>> {
+fn facts<'py>(py: Python<'py>, known: &Facts) -> PyResult<Bound<'py, PyDict>> {
     let facts = PyDict::new(py);
-    facts.set_item("status", solution.status.as_str())?;
-    facts.set_item("objective", solution.objective)?;
-    facts.set_item("gap", solution.gap)?;
-    facts.set_item("residual", PyArray1::from_slice(py, &solution.residual))?;
-    facts.set_item("price", PyArray1::from_slice(py, &solution.price))?;
-    facts.set_item("l1", solution.l1)?;
-    facts.set_item("l2", solution.l2)?;
-    facts.set_item("l1_max", solution.l1_max)?;
-    facts.set_item("l1_norm", solution.l1_norm)?;
-    facts.set_item("nnz", solution.nonzero)?;
-    facts.set_item("iterations", solution.iterations)?;
-    facts.set_item("unique", solution.unique)?;
-    facts.set_item("reach", solution.reach)?;
+    facts.set_item("status", known.status.as_str())?;
+    facts.set_item("objective", known.objective)?;
+    facts.set_item("gap", known.gap)?;
+    facts.set_item("residual", PyArray1::from_slice(py, &known.residual))?;
+    facts.set_item("price", PyArray1::from_slice(py, &known.price))?;
+    facts.set_item("l1", known.l1)?;
+    facts.set_item("l2", known.l2)?;
+    facts.set_item("l1_max", known.l1_max)?;
+    facts.set_item("l1_norm", known.l1_norm)?;
+    facts.set_item("nnz", known.nonzero)?;
+    facts.set_item("iterations", known.iterations)?;
+    facts.set_item("unique", known.unique)?;
+    facts.set_item("reach", known.reach)?;
     Ok(facts)
 }
 

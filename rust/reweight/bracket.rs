@@ -28,6 +28,7 @@ const SECOND: f64 = 1.0 / 256.0;
 const TRIES: i32 = 4;
 /// Half the width of the bracket around the price of an earlier solve.
 const WARM: f64 = 1.0 / 4096.0;
+
 /// ψ and what is known of it.
 pub(super) struct Data<'a, 'c, T> {
     pub(super) context: &'c Context<'c>,

@@ -322,9 +322,14 @@ pub(super) fn is_unique<T: Float>(
         problem.lower.at(j) < problem.upper.at(j) && distance.abs() <= 1e-25 * l1
     };
     let parts = context.map_chunks(problem.n, CHUNK, |range| {
-        // Few are near enough to be looked at in twice the precision.
-        let near = |&j: &usize| ((problem.psi(j) * price.hi).abs() - l1).abs() <= 1e-12 * l1;
-        range.filter(near).filter(|&j| undecided(j)).take(2).collect::<Vec<_>>()
+        // Few are near enough to be looked at in twice the precision, and in most chunks none is.
+        let near = |j: usize| ((problem.psi(j) * price.hi).abs() - l1).abs() <= 1e-12 * l1;
+        let any = dispatch(
+            #[inline(always)]
+            || range.clone().fold(false, |any, j| any | near(j)),
+        );
+        let range = if any { range } else { 0..0 };
+        range.filter(|&j| near(j)).filter(|&j| undecided(j)).take(2).collect::<Vec<_>>()
     })?;
     // A row without effect is one too many: its weight is undecided whatever the others are.
     let count = |j: usize| if problem.psi(j) == 0.0 { 2 } else { 1 };

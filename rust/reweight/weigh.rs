@@ -128,7 +128,6 @@ impl<T: Float> Data<'_, '_, T> {
         let unscaled = |value: f64| value / self.scale / self.scale;
         let objective = residual.value().powi(2) + terms.l1 * l1_norm + terms.l2 * squares;
         Ok(Facts {
-            weights: (),
             status: Status::Solved,
             residual: vec![self.sign * residual.value() / self.scale],
             objective: unscaled(objective),

@@ -458,9 +458,9 @@ def solve_weights_path(
     Notes
     -----
     For one criterion with ``l2 > 0``, without a box and `max_residual`, one pass over the data divides the
-    samples by size, and no price takes another pass but that which writes its weights; with ``sparse=True``
-    not even that where few samples have a weight at the least price. In all other cases each solve begins at the
-    dual point that the one before ended with, so prices whose neighbours are near are fastest.
+    samples by size, and no price takes another pass but the one that writes its weights; with
+    ``sparse=True`` not even that where few samples have a weight at the least price. Otherwise each solve
+    begins at the dual point that the one before ended with: prices whose neighbours are near are fastest.
 
     Examples
     --------

@@ -56,11 +56,11 @@ impl<T: Float> Equation<'_, '_, T> {
         let held = Grid::below(exponent(self.most(high)) + 2);
         let parts = if let Some(Doubt { rows, .. }) = &self.doubt {
             self.context.map_chunks(rows[0].len(), CHUNK, |range| {
-                let mut divided = Divided::default();
+                let (mut divided, mut to) = (Divided::default(), room());
                 for first in range.clone().step_by(BLOCK) {
                     let block = first..range.end.min(first + BLOCK);
                     let rows = rows.each_ref().map(|row| &row[block.clone()]);
-                    divided.take(Divide { rows, scale: 1.0, low, high, held });
+                    divided.take(Divide { rows, scale: 1.0, low, high, held, to: &mut to });
                 }
                 divided
             })?
@@ -68,9 +68,9 @@ impl<T: Float> Equation<'_, '_, T> {
             self.passes += 1;
             let scale = self.sign * self.problem.scale;
             self.context.map_chunks(self.problem.n, CHUNK, |range| {
-                let mut divided = Divided::default();
+                let (mut divided, mut to) = (Divided::default(), room());
                 in_blocks(self.problem, range, |_, rows| {
-                    divided.take(Divide { rows, scale, low, high, held });
+                    divided.take(Divide { rows, scale, low, high, held, to: &mut to });
                 });
                 divided
             })?
@@ -111,15 +111,22 @@ struct Divided {
 
 impl Divided {
     fn take<T: Float>(&mut self, divide: Divide<'_, T>) {
-        let mut to: [Vec<f64>; 3] = std::array::from_fn(|_| vec![0.0; divide.rows[0].len() + WIDTH]);
-        let (sums, infinite, used) = with_lanes(Fill { divide, to: to.each_mut().map(Vec::as_mut_slice) });
+        let Divide { to, .. } = divide;
+        let (sums, infinite, used) = with_lanes(Divide { to: &mut *to, ..divide });
         self.sums.iter_mut().zip(sums).for_each(|(sum, steps)| *sum += steps);
         self.infinite += infinite;
-        self.rows.iter_mut().zip(&to).for_each(|(rows, to)| rows.extend_from_slice(&to[..used]));
+        self.rows.iter_mut().zip(to).for_each(|(rows, to)| rows.extend_from_slice(&to[..used]));
     }
 }
 
-/// One block of rows and the two lines.
+/// Room for the rows in doubt of a block, and for one vector more than there can be.
+type Room = [Vec<f64>; 3];
+
+fn room() -> Room {
+    std::array::from_fn(|_| vec![0.0; BLOCK + WIDTH])
+}
+
+/// One block of rows, the two lines, and where the rows in doubt go.
 struct Divide<'a, T> {
     rows: Rows<'a, T>,
     /// Times this ψ is e.
@@ -127,20 +134,15 @@ struct Divide<'a, T> {
     low: &'a Line,
     high: &'a Line,
     held: Grid,
+    to: &'a mut Room,
 }
 
-/// Writes the rows in doubt to `to`, with room for one vector more than there can be.
-struct Fill<'a, T> {
-    divide: Divide<'a, T>,
-    to: [&'a mut [f64]; 3],
-}
-
-impl<T: Float> Kernel for Fill<'_, T> {
+impl<T: Float> Kernel for Divide<'_, T> {
     type Output = ([Steps; 3], i64, usize);
 
     #[inline(always)]
     fn run<L: Lanes>(self, lanes: L) -> Self::Output {
-        let Self { divide: Divide { rows, scale, low, high, held }, mut to } = self;
+        let Self { rows, scale, low, high, held, to } = self;
         let [(psi, psi_tail), (lower, lower_tail), (upper, upper_tail)] = rows.map(vectors);
         let (zero, most) = (lanes.splat(0.0), lanes.splat(f64::MAX));
         let scale = lanes.splat(scale);

@@ -1,4 +1,4 @@
-//! How far the box lets the weights and their effects go, over all shards.
+//! How far the box lets the weights go, over all shards.
 
 use super::super::problem::Problem;
 use crate::error::Result;
@@ -9,11 +9,9 @@ use crate::simd::{LANES, dispatch};
 /// The largest of each.
 #[derive(Clone, Copy)]
 pub(super) struct Extents {
-    /// |ψ_jλ_j| and |λ_j| of the weights at rest, which are 0 where the box allows it.
-    pub(super) resting: f64,
+    /// |λ| of the weights at rest, which are 0 where the box allows it.
     pub(super) rest: f64,
-    /// |ψ_j·bound| and |bound| of the finite bounds.
-    pub(super) held: f64,
+    /// |bound| of the finite bounds.
     pub(super) bound: f64,
     /// y of the samples without a bound in the direction in which the price moves them, for b > 0 and b < 0.
     pub(super) open: [f64; 2],
@@ -25,7 +23,7 @@ impl Extents {
             dispatch(
                 #[inline(always)]
                 || {
-                    let mut most = [[0.0f64; LANES]; 6];
+                    let mut most = [[0.0f64; LANES]; 4];
                     for first in range.clone().step_by(LANES) {
                         // Lanes past the end hold ψ = 0, and the bounds of a box for all.
                         let [psi, lower, upper] = problem.row_lanes(first, range.end);
@@ -39,14 +37,8 @@ impl Extents {
                                 if psi[i] > 0.0 { [no_upper, no_lower] } else { [no_lower, no_upper] };
                             let rest = 0f64.max(lower[i]).min(upper[i]).abs();
                             let bound = if below > above { below } else { above };
-                            let found = [
-                                y * rest,
-                                rest,
-                                y * bound,
-                                bound,
-                                if ahead { y } else { 0.0 },
-                                if behind { y } else { 0.0 },
-                            ];
+                            let found =
+                                [rest, bound, if ahead { y } else { 0.0 }, if behind { y } else { 0.0 }];
                             for (most, found) in most.iter_mut().zip(found) {
                                 most[i] = if found > most[i] { found } else { most[i] };
                             }
@@ -56,12 +48,12 @@ impl Extents {
                 },
             )
         })?;
-        let mut values = [0.0f64; 6];
+        let mut values = [0.0f64; 4];
         for part in parts {
             values.iter_mut().zip(part).for_each(|(most, found)| *most = most.max(found));
         }
         context.shards().max(&mut values)?;
-        let [resting, rest, held, bound, ahead, behind] = values;
-        Ok(Self { resting, rest, held, bound, open: [ahead, behind] })
+        let [rest, bound, ahead, behind] = values;
+        Ok(Self { rest, bound, open: [ahead, behind] })
     }
 }

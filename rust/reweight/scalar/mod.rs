@@ -70,7 +70,7 @@ pub(super) fn solve<T: Float>(
     weights: &mut [T],
 ) -> Result<(Answer, Certificate)> {
     let extents = Extents::of(context, problem)?;
-    let resting = problem.resting_residual(context, extents.resting)?;
+    let resting = problem.resting_residual(context, problem.largest * extents.rest)?;
     let distance = if resting.hi < 0.0 { -resting } else { resting };
     let sign = if resting.hi > 0.0 { -1.0 } else { 1.0 };
     let wanted = Dd::new(sign) * problem.b[0];

@@ -35,8 +35,7 @@ impl<T: Float> Equation<'_, '_, T> {
     /// rounding alone; `None` where that says too little.
     pub(super) fn respond(&self, line: &Line, price: Dd, weights: &mut [T]) -> Result<Option<Certificate>> {
         let (problem, Extents { rest, bound, .. }) = (self.problem, self.extents);
-        let largest = line.at(problem.largest).max(0.0);
-        let most = rest.max(if bound > 0.0 { bound.min(largest) } else { largest });
+        let most = self.most_weight(line);
         let top = exponent(most) + 2;
         let grids =
             Grids([Grid::below(exponent(self.most(line)) + 3), Grid::below(top), Grid::below(2 * top)]);
@@ -76,7 +75,7 @@ impl<T: Float> Equation<'_, '_, T> {
         } else {
             (0.0, rows * unseen * 2.0 * rest.max(bound))
         };
-        let is_open = problem.l2 == 0.0 && self.extents.open.iter().any(|&y| y > 0.0);
+        let is_open = problem.l2 == 0.0 && self.extents.open != [0.0; 2];
         let certificate = Sums {
             effect: Dd::new(self.sign) * effect,
             l1_norm,

@@ -4,7 +4,6 @@ use super::super::passes::SQUARES;
 use super::super::price::middle;
 use super::super::problem::lanes;
 use super::doubt::Rest;
-use super::extents::Extents;
 use super::line::{Counted, Line, Value};
 use super::{Equation, Root};
 use crate::error::Result;
@@ -82,13 +81,30 @@ impl<T: Float> Equation<'_, '_, T> {
 
     /// No finite |e_jλ_j| of the line is larger.
     pub(super) fn most(&self, line: &Line) -> f64 {
-        let (largest, Extents { resting, held, open, .. }) = (self.problem.largest, self.extents);
-        let open = open[usize::from(self.sign < 0.0)];
-        let free = line.at(open);
+        let largest = self.problem.largest;
+        (largest * self.extents.rest)
+            .max(self.open() * self.most_open(line))
+            .max(largest * self.most_bound(line))
+    }
+
+    /// No finite |λ_j| of the line is larger.
+    pub(super) fn most_weight(&self, line: &Line) -> f64 {
+        self.extents.rest.max(self.most_open(line)).max(self.most_bound(line))
+    }
+
+    /// The largest y without a bound in the direction in which the price moves the weight.
+    pub(super) fn open(&self) -> f64 {
+        self.extents.open[usize::from(self.sign < 0.0)]
+    }
+
+    fn most_open(&self, line: &Line) -> f64 {
+        let (free, open) = (line.at(self.open()), self.open());
         // Where the ramp is infinite a tie at the threshold has what the slope gives it.
-        let size = if free.is_finite() { free } else { line.slope.value() * open };
-        let moved = largest * line.at(largest).max(0.0);
-        resting.max(open * size).max(held.min(if moved.is_nan() { f64::INFINITY } else { moved }))
+        if free.is_finite() { free.max(0.0) } else { line.slope.value() * open }
+    }
+
+    fn most_bound(&self, line: &Line) -> f64 {
+        line.at(self.problem.largest).max(0.0).min(self.extents.bound)
     }
 
     /// The price of a line.

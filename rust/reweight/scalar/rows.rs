@@ -6,8 +6,9 @@ use super::super::Bound;
 use super::super::problem::Problem;
 use crate::float::Float;
 
-/// Rows that a kernel takes at a time: a box for all samples is written out for so many.
-pub(super) const BLOCK: usize = 1 << 13;
+/// Rows that a kernel takes at a time: a box for all samples is written out for so many. More would leave
+/// the first-level cache, and the buffers the part of the heap that is not given back and cleared again.
+pub(super) const BLOCK: usize = 1 << 11;
 
 /// ψ, the lower and the upper bounds of neighbouring rows.
 pub(super) type Rows<'a, T> = [&'a [T]; 3];

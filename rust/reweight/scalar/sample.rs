@@ -44,8 +44,7 @@ impl<T: Float> Equation<'_, '_, T> {
     fn sampled(&self) -> Result<Option<[f64; 2]>> {
         let problem = self.problem;
         let stride = problem.rows / SAMPLE;
-        let is_open = self.extents.open[usize::from(self.sign < 0.0)] > 0.0;
-        if stride < 8 || (problem.l2 == 0.0 && is_open) {
+        if stride < 8 || (problem.l2 == 0.0 && self.open() > 0.0) {
             return Ok(None);
         }
         let first = problem.first.next_multiple_of(stride) - problem.first;
