@@ -323,13 +323,21 @@ pub(super) fn is_unique<T: Float>(
     };
     let parts = context.map_chunks(problem.n, CHUNK, |range| {
         // Few are near enough to be looked at in twice the precision, and in most chunks none is.
-        let near = |j: usize| ((problem.psi(j) * price.hi).abs() - l1).abs() <= 1e-12 * l1;
+        let is_near = |psi: f64| ((psi * price.hi).abs() - l1).abs() <= 1e-12 * l1;
         let any = dispatch(
             #[inline(always)]
-            || range.clone().fold(false, |any, j| any | near(j)),
+            || {
+                let mut any = false;
+                for first in range.clone().step_by(LANES) {
+                    for psi in problem.psi_lanes(first, range.end) {
+                        any |= is_near(psi);
+                    }
+                }
+                any
+            },
         );
         let range = if any { range } else { 0..0 };
-        range.filter(|&j| near(j)).filter(|&j| undecided(j)).take(2).collect::<Vec<_>>()
+        range.filter(|&j| is_near(problem.psi(j)) && undecided(j)).take(2).collect::<Vec<_>>()
     })?;
     // A row without effect is one too many: its weight is undecided whatever the others are.
     let count = |j: usize| if problem.psi(j) == 0.0 { 2 } else { 1 };

@@ -80,13 +80,12 @@ impl Ladder {
         loop {
             let scaled = |l1| prices.at(l1).scaled(data.scale);
             let (Some(low), Some(high)) = (scaled(least), scaled(greatest)) else { return Ok(None) };
-            let whole = (Dd::default(), Dd::new(f64::INFINITY));
+            let (nothing, infinite) = (Dd::default(), Dd::new(f64::INFINITY));
             let guess = |terms| sample.guess(context, terms, data.sign * data.scale);
             let (lowest, highest) = (guess(&low)?, guess(&high)?);
             let few = lowest.is_few();
-            let floor = lowest.least_awake(low.cuts(lowest.bracket(&low, whole.0, whole.1).1));
-            let top = if few { whole.0 } else { highest.bracket(&high, whole.0, whole.1).0 };
-            let top = high.cuts(top);
+            let floor = lowest.least_awake(low.cuts(lowest.bracket(&low, nothing, infinite).1));
+            let top = high.cuts(if few { nothing } else { highest.bracket(&high, nothing, infinite).0 });
             let Some(pass) = data.pass(&low, few, [top, floor])? else { return Ok(None) };
             if pass.largest >= power_of_two(TOP) {
                 data.rescale(pass.largest);
@@ -94,18 +93,7 @@ impl Ladder {
             }
             let rungs = rungs(&sample, data.scale, top.woken, floor.woken);
             let inside = if few { vec![pass.inside.concat()] } else { pass.inside };
-            let parts = context.map_chunks(inside.len(), 1, |range| {
-                let shelved = Shelved::new(&inside[range.start], &rungs);
-                let sums: Vec<Fixed> = (0..rungs.len() - 1).flat_map(|i| shelved.sums(i)).collect();
-                (shelved, sums)
-            })?;
-            let mut sums = vec![Fixed::default(); 2 * (rungs.len() - 1)];
-            let mut chunks = Vec::with_capacity(parts.len());
-            for (shelved, part) in parts {
-                sums.iter_mut().zip(part).for_each(|(sum, more)| *sum += more);
-                chunks.push(shelved);
-            }
-            Fixed::over_shards(context.shards(), &mut sums)?;
+            let (chunks, sums) = shelve(context, &inside, &rungs)?;
             let mut above = vec![pass.base];
             for shelf in sums.chunks_exact(2) {
                 above.push(above[above.len() - 1].with(shelf));
@@ -201,6 +189,24 @@ fn rungs(sample: &Sample, scale: f64, top: f64, floor: f64) -> Vec<f64> {
     }
     rungs.push(floor);
     rungs
+}
+
+/// The samples by shelves, and Σy and Σy² of each shelf over all shards.
+fn shelve(context: &Context<'_>, inside: &[Vec<f64>], rungs: &[f64]) -> Result<(Vec<Shelved>, Vec<Fixed>)> {
+    let shelves = rungs.len() - 1;
+    let parts = context.map_chunks(inside.len(), 1, |range| {
+        let shelved = Shelved::new(&inside[range.start], rungs);
+        let sums: Vec<Fixed> = (0..shelves).flat_map(|i| shelved.sums(i)).collect();
+        (shelved, sums)
+    })?;
+    let mut sums = vec![Fixed::default(); 2 * shelves];
+    let mut chunks = Vec::with_capacity(parts.len());
+    for (shelved, part) in parts {
+        sums.iter_mut().zip(part).for_each(|(sum, more)| *sum += more);
+        chunks.push(shelved);
+    }
+    Fixed::over_shards(context.shards(), &mut sums)?;
+    Ok((chunks, sums))
 }
 
 impl Shelved {

@@ -16,9 +16,9 @@
 //!
 //! and every weight follows from it, λ_j = clip(soft(ψ_j·z, l1) / 2l2, lower_j, upper_j).
 //! Where k = 1 the one number z is found exactly, by `bracket` in two passes over ψ or, for the boxes and
-//! prices it does not take, by `scalar`; solves that differ in l1 alone share a [`Ladder`]. Where k > 1 `several` finds the vector z by Newton's method;
-//! `certificate` then judges the weights that are returned, by a duality gap that knows
-//! nothing of how they were found. The promise: P(λ) − min P ≤ gap, hence ‖λ − λ*‖₂ ≤ √(gap / l2).
+//! prices it does not take, by `scalar`; solves that differ in l1 alone share a [`Ladder`]. Where k > 1
+//! `several` finds the vector z by Newton's method. The weights are judged as returned, by a duality gap
+//! that `certificate` gives any weights. The promise: P(λ) − min P ≤ gap, hence ‖λ − λ*‖₂ ≤ √(gap / l2).
 
 mod bracket;
 mod certificate;
