@@ -71,7 +71,11 @@ impl<T: Float> Equation<'_, '_, T> {
         let rows = problem.rows as f64;
         let (rounded, hidden) = if problem.l2 > 0.0 {
             let off = 2.0 * problem.l2 * T::ROUNDING.0 * T::ROUNDING.1 + unseen;
-            (1.01 * problem.l2 * rounding * rounding * squares, rows * off * (off / (4.0 * problem.l2)))
+            // (x + y)² ≤ 1.01x² + 101y².
+            (
+                1.01 * problem.l2 * rounding * rounding * squares,
+                101.0 * rows * off * (off / (4.0 * problem.l2)),
+            )
         } else {
             (0.0, rows * unseen * 2.0 * rest.max(bound))
         };
