@@ -1,6 +1,6 @@
 """The compiled core. Private: `puma_fast.numeric` wraps every function and says what it promises."""
 
-from typing import Any, Literal, TypedDict, type_check_only
+from typing import Any, Literal, TypedDict, final, type_check_only
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +10,7 @@ from puma_fast.numeric.shard import Shard
 from puma_fast.progress import Report
 
 __all__ = [
+    "Ladder",
     "__version__",
     "apportion",
     "argsort",
@@ -17,6 +18,7 @@ __all__ = [
     "compare",
     "group_sums",
     "kmeans",
+    "ladder",
     "prune",
     "select",
     "simd_level",
@@ -45,6 +47,20 @@ class _WeightsFacts(TypedDict):
     unique: bool
     reach: tuple[float, float] | None
 
+@final
+class Ladder:
+    @property
+    def l2(self) -> float: ...
+
+def ladder(
+    psi_up: FloatArray,
+    psi_mk: FloatArray | None,
+    target: NDArray[np.float64] | None,
+    l1s: NDArray[np.float64],
+    l2: float | None,
+    shard: Shard | None,
+    n_threads: int | None,
+) -> Ladder | None: ...
 def solve_weights(
     psi_up: FloatArray,
     psi_mk: FloatArray | None,
@@ -57,6 +73,7 @@ def solve_weights(
     tol: float,
     max_iter: int,
     start: NDArray[np.float64] | None,
+    ladder: Ladder | None,
     sparse: bool,
     out: FloatArray | None,
     shard: Shard | None,

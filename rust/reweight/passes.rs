@@ -118,7 +118,7 @@ impl<T: Float> Kernel for Measure<'_, T> {
 }
 
 /// The samples that a price in the bracket may wake: their place in `psi` and e.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub(super) struct Picked {
     pub(super) places: Vec<usize>,
     pub(super) values: Vec<f64>,

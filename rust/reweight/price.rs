@@ -18,7 +18,6 @@
 
 use super::passes::{LENGTHS, SQUARES, Sifted, sift};
 use super::respond::{Respond, Responded};
-use super::scalar::middle;
 use crate::error::Result;
 use crate::fixed::{Fixed, Grid, exponent};
 use crate::float::Float;
@@ -61,6 +60,12 @@ impl Sums {
         self.0.iter_mut().zip(sifted.sums).for_each(|(sum, more)| *sum += more);
     }
 
+    /// With Σy and Σy² of more free samples.
+    pub(super) fn with(mut self, more: &[Fixed]) -> Self {
+        self.0.iter_mut().zip(more).for_each(|(sum, &more)| *sum += more);
+        self
+    }
+
     pub(super) fn fixed(&mut self) -> &mut [Fixed] {
         &mut self.0
     }
@@ -75,7 +80,7 @@ pub(super) enum Place {
     Below(Dd),
 }
 
-fn less(a: Dd, b: Dd) -> bool {
+pub(super) fn less(a: Dd, b: Dd) -> bool {
     a.hi < b.hi || (a.hi == b.hi && a.lo < b.lo)
 }
 
@@ -107,7 +112,7 @@ impl Terms {
     }
 
     /// The root of the linear piece whose sums these are, on the side of the limit on which `price` is.
-    fn piece_root(&self, sums: &Sums, price: Dd) -> Dd {
+    pub(super) fn piece_root(&self, sums: &Sums, price: Dd) -> Dd {
         let share = Dd::new(self.share);
         let [free, squares, full, full_negative] = sums.0;
         let mut held = Dd::default();
@@ -277,4 +282,10 @@ impl Response {
     pub(super) fn effect_error(&self, terms: usize) -> f64 {
         if self.fine { self.effects.error(terms) } else { self.effects.coarse_error(terms) }
     }
+}
+
+/// The float halfway between two that are not negative, counted in floats: at most 63 halvings separate
+/// neighbours, whatever the range.
+pub(super) fn middle(low: f64, high: f64) -> f64 {
+    f64::from_bits(u64::midpoint(low.to_bits(), high.to_bits()))
 }

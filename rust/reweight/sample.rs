@@ -59,6 +59,11 @@ impl Sample {
         finite.then(|| self.values.iter().fold(0.0, |largest: f64, x| largest.max(x.abs())))
     }
 
+    /// The sample's y.
+    pub(super) fn sizes(&self, scale: f64) -> impl Iterator<Item = f64> {
+        self.values.iter().map(move |x| (x * scale).abs())
+    }
+
     /// Where the price of `terms` will be. `signed_scale`·ψ = e.
     pub(super) fn guess(&self, context: &Context<'_>, terms: &Terms, signed_scale: f64) -> Result<Guess> {
         let highest = Dd::new(f64::INFINITY);

@@ -92,7 +92,6 @@ pub(super) fn solve<T: Float>(
         certify(context, &rows, prices, &b, &z, &weights)?;
     let unique = prices.l2 > 0.0 || unique::is_unique(context, &rows, prices.l1, l1_max, &z)?;
     let facts = Facts {
-        weights: (),
         price: z.iter().map(|z| z.value() / scale).collect(),
         residual: residual.iter().map(|r| r.value() / scale).collect(),
         objective: unscaled(objective),
