@@ -63,7 +63,13 @@ def solve_weights(
     progress: Report | None,
     n_threads: int | None,
 ) -> tuple[Any, _WeightsFacts]: ...
-def argsort(scores: FloatArray, largest: bool, nan: str, n_threads: int | None) -> NDArray[np.int64]: ...
+def argsort(
+    scores: FloatArray,
+    largest: bool,
+    nan: str,
+    progress: Report | None,
+    n_threads: int | None,
+) -> NDArray[np.int64]: ...
 def kmeans(
     x: FloatArray,
     n_clusters: int,
@@ -86,6 +92,7 @@ def group_sums(
     groups: NDArray[np.int64],
     n_groups: int,
     shard: Shard | None,
+    progress: Report | None,
     n_threads: int | None,
 ) -> NDArray[np.float64]: ...
 def prune(
@@ -98,6 +105,7 @@ def prune(
     protect: NDArray[np.int64],
     mapped: bool,
     shard: Shard | None,
+    progress: Report | None,
     n_threads: int | None,
 ) -> NDArray[np.int64]: ...
 def select(
@@ -106,6 +114,7 @@ def select(
     at_most: float,
     nan: str,
     shard: Shard | None,
+    progress: Report | None,
     n_threads: int | None,
 ) -> NDArray[np.int64]: ...
 def suspects(
@@ -116,6 +125,7 @@ def suspects(
     nan: str,
     mapped: tuple[bool, bool],
     shard: Shard | None,
+    progress: Report | None,
     n_threads: int | None,
 ) -> NDArray[np.int64]: ...
 def top_k(
@@ -126,5 +136,6 @@ def top_k(
     ranked: bool,
     mapped: bool,
     shard: Shard | None,
+    progress: Report | None,
     n_threads: int | None,
 ) -> NDArray[np.int64]: ...
