@@ -88,6 +88,9 @@ impl<'a> Context<'a> {
     /// it rises once a pass begins that goes beyond it. None: nothing is counted.
     #[must_use]
     pub fn counting(&self, start: Option<Progress>) -> Self {
+        if let Some(Progress { unit, done, total }) = start {
+            self.progress(unit, done, total);
+        }
         let Self { threads, should_stop, hear, shards, .. } = *self;
         Self { threads, should_stop, hear, counted: Cell::new(start), shards }
     }
@@ -100,19 +103,22 @@ impl<'a> Context<'a> {
 
     /// Counts passes over `more` as still to come, and no others.
     pub fn still(&self, more: usize) {
-        let expected = |counted: Progress| Progress { total: Some(counted.done + more), ..counted };
-        self.counted.set(self.counted.get().map(expected));
+        if let Some(Progress { unit, done, .. }) = self.counted.get() {
+            self.reach(Progress { unit, done, total: Some(done + more) });
+        }
     }
 
     /// Counts a part of a pass that neither [`Context::map_chunks`] nor [`Context::accumulate`] makes.
     pub fn passed(&self, count: usize) {
-        if let Some(counted) = self.counted.get() {
-            let Progress { unit, done, total } = counted;
+        if let Some(Progress { unit, done, total }) = self.counted.get() {
             let done = done + count;
-            let total = total.map(|total| total.max(done));
-            self.counted.set(Some(Progress { unit, done, total }));
-            self.progress(unit, done, total);
+            self.reach(Progress { unit, done, total: total.map(|total| total.max(done)) });
         }
+    }
+
+    fn reach(&self, counted: Progress) {
+        self.counted.set(Some(counted));
+        self.progress(counted.unit, counted.done, counted.total);
     }
 
     /// Makes room in the total for a pass that begins.
@@ -321,7 +327,16 @@ mod tests {
         context.accumulate(1000, 300, || (), |(), _| ()).unwrap();
         context.still(10);
         context.passed(4);
-        let rows = [(896, 1500), (1000, 1500), (1600, 2000), (2000, 2000), (2004, 2010)];
+        let rows = [
+            (0, 1500),
+            (896, 1500),
+            (1000, 1500),
+            (1000, 2000),
+            (1600, 2000),
+            (2000, 2000),
+            (2000, 2010),
+            (2004, 2010),
+        ];
         assert_eq!(heard.into_inner(), rows.map(|(done, total)| ("row", done, total)));
     }
 

@@ -60,8 +60,8 @@ pub fn prune<'a, T: Score>(
 ) -> Result<Selection<'a>> {
     let rows = context.shards().rows(margins.len())?;
     together(context, check(plan, margins.len(), rows))?;
-    // The labels once or twice, the cuts, and the samples that stay.
-    let reads = usize::from(plan.labels.is_some()) + searches(context, plan.access) + 1;
+    // The classes, their bins, the cuts and the writing; without labels the search of one cut and the writing.
+    let reads = if plan.labels.is_some() { 4 } else { searches(context, plan.access) + 1 };
     let context = &counting(context, reads * margins.len());
     match plan.labels {
         None => by_class(context, margins, plan, rows, &[rows.total], |_| 0),

@@ -15,10 +15,10 @@ use crate::par::{CHUNK, Context};
 use crate::simd::dispatch;
 
 /// Ranks looked at. A share is known from m of them to about 1/√m, so little lies between the quantiles.
-const SAMPLE: usize = 1 << 14;
+const SAMPLE: usize = 1 << 15;
 
 /// Standard deviations between the cut expected and the quantiles taken.
-const DEVIATIONS: f64 = 5.0;
+const DEVIATIONS: f64 = 4.0;
 
 /// The least n / k for which everything up to the cut is listed, so that no second scan is needed.
 const FEW: usize = 64;

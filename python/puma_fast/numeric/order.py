@@ -3,7 +3,7 @@
 Samples are compared by (score, position): equal scores go by position, lowest first, and -0.0 equals 0.0.
 No two samples are equal in this order, so every result is unique, whatever the number of threads or shards.
 Scores in a mapped file (`numpy.memmap`, ``numpy.load(..., mmap_mode="r")``) are read where they lie, from
-the first to the last, in constant memory.
+the first to the last, in constant memory (`suspects` keeps one bit for each sample).
 """
 
 from __future__ import annotations
