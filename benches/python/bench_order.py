@@ -2,8 +2,8 @@
 
 Run with ``python benches/python/bench_order.py [--n 10000000]``; prints Markdown for benches/RESULTS.md.
 R1 is one read-only pass over the scores, the faster of NumPy's sum and our own scan with as many threads;
-all are timed in turn in one loop. A set of n/2 is as many int64 positions in fresh memory, so beside it stands
-what NumPy takes to fill such an array: the goal is 3 R1 and that. NumPy's AVX-512 sorting is slow on some
+all are timed in turn in one loop. A set of n/2 is as many int64 positions in fresh memory, so beside it
+stands what NumPy takes to fill such an array: the goal is 3 R1 and that. NumPy's AVX-512 sorting is slow on some
 processors (x86-simd-sort issue 6), so it is also run with ``NPY_DISABLE_CPU_FEATURES`` set, and the faster of
 the two is the rival.
 A rival that is not installed is named, not passed over.
@@ -171,8 +171,9 @@ def goals(n: int, threads: int, rounds: int) -> None:
         pass_ = min(seconds["sum"], seconds["scan"])
         print(
             f"| {name} | {pass_ * 1e3:.2f} | {x.nbytes / pass_ / 1e9:.0f} | {seconds['top'] / pass_:.2f} "
-            f"| {seconds['more'] / pass_:.2f} | {seconds['half'] / pass_:.2f} | {seconds['fresh'] / pass_:.2f} "
-            f"| {seconds['sort'] / n * 1e9:.1f} | {seconds['wide'] / n * 1e9:.1f} |",
+            f"| {seconds['more'] / pass_:.2f} | {seconds['half'] / pass_:.2f} "
+            f"| {seconds['fresh'] / pass_:.2f} | {seconds['sort'] / n * 1e9:.1f} "
+            f"| {seconds['wide'] / n * 1e9:.1f} |",
             flush=True,
         )
     print()

@@ -109,7 +109,7 @@ def top_k(
     count, threads = as_count("k", k), as_threads(n_threads)
     first, ranked = as_flag("largest", largest), as_flag("sorted", sorted)
     shard, mapped = as_shard(shard), is_mapped(values)
-    with reporting("top_k", progress, shard) as report:
+    with reporting("selecting", progress, shard) as report:
         return _core.top_k(values, count, first, nan, ranked, mapped, shard, report, threads)
 
 
@@ -218,7 +218,7 @@ def select_scores(
     low = as_number("at_least", at_least, infinite=True)
     high = as_number("at_most", at_most, infinite=True)
     shard, threads = as_shard(shard), as_threads(n_threads)
-    with reporting("select_scores", progress, shard) as report:
+    with reporting("selecting", progress, shard) as report:
         return _core.select(values, low, high, nan, shard, report, threads)
 
 
@@ -428,7 +428,7 @@ def group_sums(
         )
         raise ValueError(msg)
     numbers, shard = as_ids("groups", groups), as_shard(shard)
-    with reporting("group_sums", progress, shard) as report:
+    with reporting("adding", progress, shard) as report:
         return _core.group_sums(values, numbers, count, shard, report, threads)
 
 
@@ -515,7 +515,7 @@ def argsort(
     """
     values = as_floats("scores", scores, ndim=1)
     largest, threads = as_flag("descending", descending), as_threads(n_threads)
-    with reporting("argsort", progress) as report:
+    with reporting("sorting", progress) as report:
         return _core.argsort(values, largest, nan, report, threads)
 
 
@@ -574,6 +574,4 @@ def prune(
     least, stay = as_count("min_per_class", min_per_class), as_ids("protect", protect)
     mapped, shard, threads = is_mapped(values), as_shard(shard), as_threads(n_threads)
     with reporting("pruning", progress, shard) as report:
-        return _core.prune(
-            values, share, first, nan, classes, least, stay, mapped, shard, report, threads
-        )
+        return _core.prune(values, share, first, nan, classes, least, stay, mapped, shard, report, threads)
