@@ -29,7 +29,8 @@ pub struct First<'a, T> {
     pub access: Access,
 }
 
-/// Those of the first of one order that are (`shared`) or are not among the first of `others`: [`intersection`](super::intersection) or [`difference`](super::difference) of two
+/// Those of the first of one order that are (`shared`) or are not among the first of `others`:
+/// [`intersection`](super::intersection) or [`difference`](super::difference) of two
 /// [`top_k_set`](super::top_k_set)s. Of a shard's samples those are given that are chosen in the whole.
 ///
 /// # Errors

@@ -17,6 +17,9 @@ use crate::simd::dispatch;
 /// Ranks looked at. A share is known from m of them to about 1/√m, so little lies between the quantiles.
 const SAMPLE: usize = 1 << 15;
 
+/// Fewer scores than this are narrowed down at once: a sample of them says too little.
+const LEAST: usize = 1 << 14;
+
 /// Standard deviations between the cut expected and the quantiles taken.
 const DEVIATIONS: f64 = 4.0;
 
@@ -103,10 +106,10 @@ fn listed<T: Score, R: RankOf<T::Key>>(
 fn bracket<T: Score, R: RankOf<T::Key>>(scores: &[T], k: usize, order: Order) -> Option<(Option<R>, R)> {
     let len = scores.len();
     let few = k <= len / FEW;
-    let count = if few { SAMPLE / 4 } else { SAMPLE };
-    if len < 4 * count {
+    if len < LEAST {
         return None;
     }
+    let count = (len / 4).min(if few { SAMPLE / 4 } else { SAMPLE });
     // A NaN that is to be refused is found by the scan; here it may simply be left out.
     let mut sample: Vec<R> = positions(len, count).filter_map(|i| order.rank(scores[i], i).ok()).collect();
     let share = k as f64 / len as f64;

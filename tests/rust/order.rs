@@ -90,6 +90,10 @@ fn many(pattern: &str) -> Vec<f64> {
         "falling" => -(i as f64),
         "few values" => (i * i % 20) as f64,
         "nearly all equal" => f64::from(noise(i) > 0.95),
+        "one outlier" => noise(i) + if i == 99_999 { 1e30 } else { 0.0 },
+        "nearly all zero" => noise(i) * [0.0, -0.0, 1.0][usize::from(i % 2 == 0) + usize::from(i % 100 == 0)],
+        "subnormal in f32" => noise(i) * 1e-42,
+        "subnormal in f64" => noise(i) * 1e-310,
         "infinite" => [f64::INFINITY, f64::NEG_INFINITY, 0.0, -0.0][(i % 4) as usize],
         _ => 7.0,
     };
@@ -98,7 +102,19 @@ fn many(pattern: &str) -> Vec<f64> {
 
 #[test]
 fn large_arrays_of_every_pattern_equal_a_plain_sort() {
-    for pattern in ["noise", "rising", "falling", "few values", "nearly all equal", "infinite", "constant"] {
+    for pattern in [
+        "noise",
+        "rising",
+        "falling",
+        "few values",
+        "nearly all equal",
+        "one outlier",
+        "nearly all zero",
+        "subnormal in f32",
+        "subnormal in f64",
+        "infinite",
+        "constant",
+    ] {
         let wide = many(pattern);
         let narrow: Vec<f32> = wide.iter().map(|&score| score as f32).collect();
         for largest in [false, true] {
