@@ -3,9 +3,9 @@
 Run with ``python benches/python/bench_order.py [--n 10000000]``; prints Markdown for benches/RESULTS.md.
 R1 is one read-only pass over the scores, the faster of NumPy's sum and our own scan with as many threads;
 all are timed in turn in one loop. A set of n/2 is as many int64 positions in fresh memory, so beside it
-stands what NumPy takes to fill such an array: the goal is 3 R1 and that. NumPy's AVX-512 sorting is slow on some
-processors (x86-simd-sort issue 6), so it is also run with ``NPY_DISABLE_CPU_FEATURES`` set, and the faster of
-the two is the rival.
+stands what NumPy takes to fill such an array: the goal is 3 R1 and that. NumPy's AVX-512 sorting is slow on
+some processors (x86-simd-sort issue 6), so it is also run with ``NPY_DISABLE_CPU_FEATURES`` set, and the
+faster of the two is the rival.
 A rival that is not installed is named, not passed over.
 """
 
