@@ -3,7 +3,6 @@
 //! fast everywhere and every instruction set gives the same bits (no contraction, fixed lane order).
 //! The few kernels that loops cannot express match on [`level`] and keep a plain loop as their twin.
 
-use std::ops::Range;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 /// Lanes of every accumulating loop: fixed, so that results do not depend on the instruction set.
@@ -93,22 +92,6 @@ pub fn dispatch<R>(kernel: impl FnOnce() -> R) -> R {
         }
     }
     kernel()
-}
-
-/// Bytes of a line of cache.
-const LINE: usize = 64;
-
-/// Asks for the lines of cache that hold a range of `values`, which may reach beyond them.
-#[inline(always)]
-pub fn ask_for<T>(values: &[T], range: Range<usize>) {
-    #[cfg(target_arch = "x86_64")]
-    for start in range.step_by((LINE / size_of::<T>().max(1)).max(1)) {
-        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        // SAFETY: a hint, which touches no memory and faults at no address.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(values.as_ptr().wrapping_add(start).cast()) };
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = (values, range);
 }
 
 #[cfg(test)]

@@ -13,14 +13,13 @@ use super::selection::Selection;
 use super::{Nan, Order, is_nan, nan_at};
 use crate::error::Result;
 use crate::par::{CHUNK, Context};
-use crate::simd::{self, dispatch};
+use crate::simd::dispatch;
 
 /// Counters over all classes: 512 KB, half a second-level cache.
 const COUNTERS: usize = 1 << 17;
 
-/// The most and the least bins of a class: with more a hundred classes do not fit the first-level cache, with
-/// fewer too much would share a cut's bin.
-const MOST_BINS: usize = 1 << 7;
+/// The most and the least bins of a class; with fewer too much would share a cut's bin.
+const MOST_BINS: usize = 1 << 9;
 const LEAST_BINS: usize = 1 << 4;
 
 /// Samples for each bin.
@@ -119,7 +118,6 @@ impl<T: Score, L: Label> Balanced<'_, T, L> {
                 #[inline(always)]
                 || {
                     for start in range.clone().step_by(TILE) {
-                        self.ask_for(start + TILE);
                         self.count(&histogram, tally, start..range.end.min(start + TILE));
                     }
                 },
@@ -129,13 +127,6 @@ impl<T: Score, L: Label> Balanced<'_, T, L> {
             histogram.tally.add(tally);
         }
         Ok(Some(histogram))
-    }
-
-    /// Asks for the tile at `start`: the processor reads ahead within a page, but a tile is no longer than two.
-    #[inline(always)]
-    fn ask_for(&self, start: usize) {
-        simd::ask_for(self.margins, start..start + TILE);
-        simd::ask_for(self.labels, start..start + TILE);
     }
 
     /// Counts one tile.
@@ -177,7 +168,6 @@ impl<T: Score, L: Label> Balanced<'_, T, L> {
                 || {
                     for (start, words) in range.clone().step_by(TILE).zip(words.chunks_mut(TILE / 64)) {
                         let tile = start..range.end.min(start + TILE);
-                        self.ask_for(start + TILE);
                         self.mark(least, &edges, tile, words, &mut listed);
                     }
                 },

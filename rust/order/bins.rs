@@ -8,8 +8,8 @@ use super::sample::positions;
 /// Keys looked at.
 const SAMPLE: usize = 1 << 13;
 
-/// The most cells: all of them take a third of the first-level cache.
-const CELLS_LOG2: u32 = 14;
+/// The most cells: those that are hit often fit the first-level cache.
+const CELLS_LOG2: u32 = 15;
 
 /// A key as a place on a line of equal cells.
 pub trait Cells: Copy + Ord {
@@ -57,11 +57,11 @@ pub(super) struct Bins<K> {
     least: K,
     shift: u32,
     /// The bin of each cell; what lies behind the last cell belongs to it.
-    of_cell: Vec<u8>,
+    of_cell: Vec<u16>,
 }
 
 impl<K: Cells> Bins<K> {
-    /// At most `count` bins, of 256, for the keys that `key` makes of `scores`; none where there are no scores.
+    /// At most `count` bins for the keys that `key` makes of `scores`; none where there are no scores.
     pub(super) fn new<T: Score>(scores: &[T], count: usize, key: impl Fn(T) -> K) -> Option<Self> {
         let mut sample: Vec<K> = positions(scores.len(), SAMPLE).map(|i| key(scores[i])).collect();
         sample.sort_unstable();
@@ -73,7 +73,7 @@ impl<K: Cells> Bins<K> {
             let cell = key.cell(least, shift) as usize;
             // The cells since the last one of the sample have as many keys before them as this one.
             if cell >= next {
-                of_cell[next..=cell].fill((before * count / sample.len()) as u8);
+                of_cell[next..=cell].fill((before * count / sample.len()) as u16);
                 next = cell + 1;
             }
         }
