@@ -197,12 +197,14 @@ fn kept<'a, T: Score, R: RankOf<T::Key>>(
         let front = Front::<T, R>::new(pool.order, cut);
         return Ok(Selection::marked(context, len, first, counts, move |tile, marks| {
             let stay = front.mark(&pool.scores[tile.clone()], first + tile.start, marks);
-            stay.iter_mut().for_each(|word| *word = !*word);
+            for word in &mut *stay {
+                *word = !*word;
+            }
             if let Some(word) = stay.last_mut().filter(|_| tile.len() % BLOCK > 0) {
                 *word &= (1 << (tile.len() % BLOCK)) - 1;
             }
             for i in pool.out_of(tile.clone()) {
-                stay[(i - tile.start) / BLOCK] |= 1 << (i - tile.start) % BLOCK;
+                stay[(i - tile.start) / BLOCK] |= 1 << ((i - tile.start) % BLOCK);
             }
             stay
         }));
@@ -217,11 +219,11 @@ fn kept<'a, T: Score, R: RankOf<T::Key>>(
                 let rank = pool.order.rank::<T, R>(pool.scores[i], first + i);
                 debug_assert!(rank.is_ok(), "a NaN that is refused was found before");
                 let stays = rank.is_ok_and(|rank| rank >= bounds[(pool.class_of)(i)]);
-                marks.least[(i - tile.start) / BLOCK] |= u64::from(stays) << (i - tile.start) % BLOCK;
+                marks.least[(i - tile.start) / BLOCK] |= u64::from(stays) << ((i - tile.start) % BLOCK);
             }
         }
         for i in pool.out_of(tile.clone()) {
-            marks.least[(i - tile.start) / BLOCK] |= 1 << (i - tile.start) % BLOCK;
+            marks.least[(i - tile.start) / BLOCK] |= 1 << ((i - tile.start) % BLOCK);
         }
         &marks.least[..words]
     }))

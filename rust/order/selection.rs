@@ -71,7 +71,9 @@ impl<'a> Selection<'a> {
     /// The same, where the positions are known, ascending.
     pub(super) fn of_positions(context: &Context<'_>, rows: usize, positions: Vec<i64>) -> Self {
         let mut counts = vec![0; rows.div_ceil(CHUNK)];
-        positions.iter().for_each(|&position| counts[position as usize / CHUNK] += 1);
+        for &position in &positions {
+            counts[position as usize / CHUNK] += 1;
+        }
         Self::new(context, rows, counts, move |range, out| {
             let start = positions.partition_point(|&position| position < range.start as i64);
             out.copy_from_slice(&positions[start..start + out.len()]);

@@ -91,7 +91,7 @@ fn many(pattern: &str) -> Vec<f64> {
         "few values" => (i * i % 20) as f64,
         "nearly all equal" => f64::from(noise(i) > 0.95),
         "one outlier" => noise(i) + if i == 99_999 { 1e30 } else { 0.0 },
-        "nearly all zero" => noise(i) * [0.0, -0.0, 1.0][usize::from(i % 2 == 0) + usize::from(i % 100 == 0)],
+        "nearly all zero" => noise(i) * [1.0, 0.0, -0.0][(i % 100).min(1 + i % 2) as usize],
         "subnormal in f32" => noise(i) * 1e-42,
         "subnormal in f64" => noise(i) * 1e-310,
         "infinite" => [f64::INFINITY, f64::NEG_INFINITY, 0.0, -0.0][(i % 4) as usize],
@@ -425,11 +425,14 @@ fn a_filter_is_the_comparison_of_two_sets_on_every_road() {
     }
 }
 
+/// One function, with all it needs but the context.
+type Call<'a> = Box<dyn Fn(&Context<'_>) -> Result<Vec<i64>> + 'a>;
+
 #[test]
 fn every_function_tells_of_its_passes_to_the_end_and_changes_nothing() {
     let scores: Vec<f32> = many("noise").into_iter().map(|score| score as f32).collect();
     let equal = vec![1.0f32; scores.len()];
-    let labels: Vec<i64> = (0..scores.len() as i64).map(|i| i * i % 7 << 40).collect();
+    let labels: Vec<i64> = (0..scores.len() as i64).map(|i| (i * i % 7) << 40).collect();
     let groups: Vec<i64> = (0..scores.len() as i64).map(|i| i % 7).collect();
     let order = Order { largest: true, nan: Nan::Raise };
     let narrow: Vec<i64> = groups.iter().map(|&group| group + 3).collect();
@@ -443,7 +446,6 @@ fn every_function_tells_of_its_passes_to_the_end_and_changes_nothing() {
         order::prune(c, &scores, &plan)?.positions(c)
     };
     let (random, sequential) = (Access::Random, Access::Sequential);
-    type Call<'a> = Box<dyn Fn(&Context<'_>) -> Result<Vec<i64>> + 'a>;
     let calls: Vec<(&str, Call<'_>)> = vec![
         ("few", Box::new(|c| top(c, &scores, 100, random))),
         ("many", Box::new(|c| top(c, &scores, 100_000, random))),
