@@ -80,7 +80,13 @@ def solve_weights(
     progress: Report | None,
     n_threads: int | None,
 ) -> tuple[Any, _WeightsFacts]: ...
-def argsort(scores: FloatArray, largest: bool, nan: str, n_threads: int | None) -> NDArray[np.int64]: ...
+def argsort(
+    scores: FloatArray,
+    largest: bool,
+    nan: str,
+    progress: Report | None,
+    n_threads: int | None,
+) -> NDArray[np.int64]: ...
 def kmeans(
     x: FloatArray,
     n_clusters: int,
@@ -103,6 +109,7 @@ def group_sums(
     groups: NDArray[np.int64],
     n_groups: int,
     shard: Shard | None,
+    progress: Report | None,
     n_threads: int | None,
 ) -> NDArray[np.float64]: ...
 def prune(
@@ -115,6 +122,7 @@ def prune(
     protect: NDArray[np.int64],
     mapped: bool,
     shard: Shard | None,
+    progress: Report | None,
     n_threads: int | None,
 ) -> NDArray[np.int64]: ...
 def select(
@@ -123,6 +131,7 @@ def select(
     at_most: float,
     nan: str,
     shard: Shard | None,
+    progress: Report | None,
     n_threads: int | None,
 ) -> NDArray[np.int64]: ...
 def suspects(
@@ -133,6 +142,7 @@ def suspects(
     nan: str,
     mapped: tuple[bool, bool],
     shard: Shard | None,
+    progress: Report | None,
     n_threads: int | None,
 ) -> NDArray[np.int64]: ...
 def top_k(
@@ -143,5 +153,6 @@ def top_k(
     ranked: bool,
     mapped: bool,
     shard: Shard | None,
+    progress: Report | None,
     n_threads: int | None,
 ) -> NDArray[np.int64]: ...
