@@ -102,6 +102,9 @@ pub(crate) trait Lanes: Copy {
     /// them there is arbitrary.
     fn compress(self, mask: Self::Mask, x: Self::Floats, to: &mut [f64; WIDTH]);
 
+    /// The four columns of eight short rows.
+    fn columns<T: Float>(self, rows: [&[T; 4]; WIDTH]) -> [Self::Floats; 4];
+
     /// Eight numbers rounded to `T`.
     #[inline(always)]
     fn write<T: Float>(self, x: Self::Floats) -> [T; WIDTH] {

@@ -1,6 +1,7 @@
 //! Plain doubles: the twin that says what the instruction sets mean.
 
 use super::{Lanes, WIDTH};
+use crate::float::Float;
 
 /// Eight doubles and no instruction set.
 #[derive(Clone, Copy)]
@@ -114,5 +115,9 @@ impl Lanes for Plain {
         for (slot, (x, _)) in to.iter_mut().zip(kept) {
             *slot = x;
         }
+    }
+    #[inline(always)]
+    fn columns<T: Float>(self, rows: [&[T; 4]; WIDTH]) -> [Self::Floats; 4] {
+        std::array::from_fn(|c| each(|i| rows[i][c].to_f64()))
     }
 }

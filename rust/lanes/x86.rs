@@ -6,6 +6,7 @@ use pulp::cast;
 use pulp::x86::{V3, V4};
 
 use super::{Lanes, WIDTH};
+use crate::float::Float;
 
 impl Lanes for V4 {
     type Floats = __m512d;
@@ -106,6 +107,52 @@ impl Lanes for V4 {
         // In the register and then stored whole: the compressing store is microcoded on some machines.
         *to = cast(self.avx512f._mm512_maskz_compress_pd(mask, x));
     }
+    #[inline(always)]
+    fn columns<T: Float>(self, rows: [&[T; 4]; WIDTH]) -> [__m512d; 4] {
+        let (a, b) = (pair(self, rows, 0), pair(self, rows, 1));
+        let (c, d) = (pair(self, rows, 2), pair(self, rows, 3));
+        let (even, odd) = (cast([0u64, 1, 8, 9, 4, 5, 12, 13]), cast([2u64, 3, 10, 11, 6, 7, 14, 15]));
+        let (low, low_next) = (self.avx512f._mm512_unpacklo_pd(a, b), self.avx512f._mm512_unpacklo_pd(c, d));
+        let (high, high_next) =
+            (self.avx512f._mm512_unpackhi_pd(a, b), self.avx512f._mm512_unpackhi_pd(c, d));
+        [
+            self.avx512f._mm512_permutex2var_pd(low, even, low_next),
+            self.avx512f._mm512_permutex2var_pd(high, even, high_next),
+            self.avx512f._mm512_permutex2var_pd(low, odd, low_next),
+            self.avx512f._mm512_permutex2var_pd(high, odd, high_next),
+        ]
+    }
+}
+
+/// Four numbers of either type.
+#[inline(always)]
+fn four<T: Float>(lanes: V3, from: &[T; WIDTH / 2]) -> __m256d {
+    match T::wide(from) {
+        Ok(wide) => cast(*wide),
+        Err(narrow) => lanes.avx._mm256_cvtps_pd(cast(*narrow)),
+    }
+}
+
+/// Row `i` and row `i` + 4 in one register, so that rows 0 to 3 and rows 4 to 7 stay apart.
+#[inline(always)]
+fn pair<T: Float>(lanes: V4, rows: [&[T; 4]; WIDTH], i: usize) -> __m512d {
+    let upper = lanes.avx512f._mm512_castpd256_pd512(four(*lanes, rows[i]));
+    lanes.avx512f._mm512_insertf64x4::<1>(upper, four(*lanes, rows[i + 4]))
+}
+
+/// The columns of four rows from `first`.
+#[inline(always)]
+fn turned<T: Float>(lanes: V3, rows: [&[T; 4]; WIDTH], first: usize) -> [__m256d; 4] {
+    let (a, b) = (four(lanes, rows[first]), four(lanes, rows[first + 1]));
+    let (c, d) = (four(lanes, rows[first + 2]), four(lanes, rows[first + 3]));
+    let (low, high) = (lanes.avx._mm256_unpacklo_pd(a, b), lanes.avx._mm256_unpackhi_pd(a, b));
+    let (low_next, high_next) = (lanes.avx._mm256_unpacklo_pd(c, d), lanes.avx._mm256_unpackhi_pd(c, d));
+    [
+        lanes.avx._mm256_permute2f128_pd::<0x20>(low, low_next),
+        lanes.avx._mm256_permute2f128_pd::<0x20>(high, high_next),
+        lanes.avx._mm256_permute2f128_pd::<0x31>(low, low_next),
+        lanes.avx._mm256_permute2f128_pd::<0x31>(high, high_next),
+    ]
 }
 
 /// For each mask of four doubles, the halves of those that it keeps, in order.
@@ -240,5 +287,10 @@ impl Lanes for V3 {
         let ((low, count), (high, _)) = (kept(mask[0], x[0]), kept(mask[1], x[1]));
         to[..WIDTH / 2].copy_from_slice(&low);
         to[count..count + WIDTH / 2].copy_from_slice(&high);
+    }
+    #[inline(always)]
+    fn columns<T: Float>(self, rows: [&[T; 4]; WIDTH]) -> [Self::Floats; 4] {
+        let (upper, lower) = (turned(self, rows, 0), turned(self, rows, 4));
+        [[upper[0], lower[0]], [upper[1], lower[1]], [upper[2], lower[2]], [upper[3], lower[3]]]
     }
 }

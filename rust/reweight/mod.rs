@@ -298,20 +298,22 @@ fn solve_to<T: Float>(
     {
         return Ok(facts);
     }
-    if b.len() > 1 {
-        let (weights, facts) = several::solve(context, psi, b, options)?;
-        output.take(&weights);
-        return Ok(facts);
-    }
-    let problem = Problem::new(context, psi, b, options)?;
     let mut all = Vec::new();
     let weights = match &mut output {
         Output::Dense(weights) => &mut **weights,
         Output::Sparse(_) => {
-            all.resize(psi.len(), T::ZERO);
+            all = vec![T::ZERO; psi.len() / b.len()];
             &mut all
         }
     };
+    if b.len() > 1 {
+        let facts = several::solve(context, psi, b, options, weights)?;
+        if let Output::Sparse(_) = output {
+            output.take(&all);
+        }
+        return Ok(facts);
+    }
+    let problem = Problem::new(context, psi, b, options)?;
     let (answer, certificate) = scalar::solve(context, &problem, weights)?;
     if let Output::Sparse(_) = output {
         output.take(&all);

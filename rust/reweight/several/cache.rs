@@ -1,6 +1,7 @@
 //! Few rows in doubles, small enough to stay in a core's cache: the working set, a sample, or all rows
 //! of a small problem. Every shard holds the same copy and comes to the same answer.
 
+use super::certificate::Judged;
 use super::cholesky::Factor;
 use super::dot::{Price, dot};
 use super::panel::Panel;
@@ -8,7 +9,7 @@ use super::rows::Rows;
 use crate::error::Result;
 use crate::float::Float;
 use crate::par::Context;
-use crate::reweight::certificate::Term;
+use crate::reweight::certificate::{Certificate, Term};
 use crate::simd::dispatch;
 use crate::vecmath::Dd;
 
@@ -160,53 +161,57 @@ impl Cache {
 
     /// Σ ψ_iλ_i.
     pub(super) fn effect(&self, weights: &[f64]) -> Vec<Dd> {
-        let mut sums = vec![Dd::default(); self.k];
+        let [mut hi, mut lo] = [(); 2].map(|()| vec![0.0; self.k]);
         dispatch(
             #[inline(always)]
             || {
                 for (i, &weight) in weights.iter().enumerate().filter(|(_, weight)| **weight != 0.0) {
-                    for (sum, &x) in sums.iter_mut().zip(self.row(i)) {
+                    for ((hi, lo), &x) in hi.iter_mut().zip(&mut lo).zip(self.row(i)) {
                         let product = Dd::two_product(x, weight);
-                        let total = Dd::two_sum(sum.hi, product.hi);
-                        let tail = sum.lo + (total.lo + product.lo);
-                        *sum = Dd::two_sum(total.hi, tail);
+                        let total = Dd::two_sum(*hi, product.hi);
+                        let sum = Dd::two_sum(total.hi, *lo + (total.lo + product.lo));
+                        (*hi, *lo) = (sum.hi, sum.lo);
                     }
                 }
             },
         );
-        sums
+        hi.into_iter().zip(lo).map(|(hi, lo)| Dd { hi, lo }).collect()
     }
 
-    /// ‖r + z/2‖² + Σ [g + g* − vλ] of this problem with the effect `target`.
+    /// The duality gap of `weights` at z, of this problem with the effect `target`.
     pub(super) fn gap(&self, prices: Prices, target: &[Dd], z: &[Dd], weights: &[f64]) -> f64 {
-        let half = Dd::new(0.5);
-        let effect = self.effect(weights);
-        let mut misfit = 0.0;
-        let mut residual = 0.0;
-        for ((&effect, &b), &z) in effect.iter().zip(target).zip(z) {
-            misfit += (effect - b + z * half).value().powi(2);
-            residual += (effect - b).value().powi(2);
-        }
-        let (mut exact, mut bounded, mut excess) = (0.0, 0.0, 0.0f64);
-        let (mut norm, mut length, mut squares) = (0.0, 0.0, 0.0);
+        self.judge(prices, target, z, weights, self.len(), [0.0; 3]).gap
+    }
+
+    /// What `weights` achieve at z, where of `n` rows all others rest at zero and add `others` to the terms.
+    pub(super) fn judge(
+        &self,
+        prices: Prices,
+        target: &[Dd],
+        z: &[Dd],
+        weights: &[f64],
+        n: usize,
+        others: [f64; 3],
+    ) -> Certificate {
+        let [mut exact, mut bounded, mut excess] = others;
+        let [mut norm, mut length, mut squares] = [Dd::default(); 3];
+        let mut nonzero = 0;
         for (i, (v, &weight)) in self.pulls(z).into_iter().zip(weights).enumerate() {
             let term = Term::new(prices.l1, prices.l2, self.bounds[i], weight, v);
             exact += term.exact;
             bounded += term.bounded;
             let measure = prices.measure(self.row(i), 1.0);
             excess = excess.max(measure.excess(term.excess));
-            length += measure.length(weight);
-            norm += weight.abs();
-            squares += weight * weight;
+            length = length + Dd::new(measure.length(weight));
+            norm = norm + Dd::new(weight.abs());
+            squares = squares + Dd::two_product(weight, weight);
+            nonzero += usize::from(weight != 0.0);
         }
-        let objective = residual + prices.l1 * norm + prices.l2 * squares;
-        least_gap(prices, self.len(), objective, length, misfit, [exact, bounded, excess])
-    }
-
-    /// Σ of the lengths of the weights, as [`least_gap`] wants them.
-    pub(super) fn length(&self, prices: Prices) -> f64 {
-        let lengths = self.weights.iter().enumerate();
-        lengths.map(|(i, &weight)| prices.measure(self.row(i), 1.0).length(weight)).sum()
+        let [l1_norm, length, squares] = [norm, length, squares].map(Dd::value);
+        let judged = Judged { effect: self.effect(weights), l1_norm, squares, nonzero };
+        judged.certificate(prices, target, z, |objective, misfit| {
+            least_gap(prices, n, objective, length, misfit, [exact, bounded, excess])
+        })
     }
 
     /// Σ ψ_iψ_iᵀ over the rows of `which`, lower triangle.

@@ -5,12 +5,13 @@ use std::ops::Range;
 
 use super::cache::{Prices, least_gap};
 use super::dot::Price;
+use super::effect::{Given, effect};
 use super::exact::add_all;
 use super::rows::{Rows, grid};
 use crate::error::Result;
-use crate::fixed::Exact;
+use crate::fixed::{Exact, Fixed, Grid, Steps, exponent};
 use crate::float::Float;
-use crate::lanes::WIDTH;
+use crate::lanes::{Kernel, Lanes, Tally, WIDTH, with_lanes};
 use crate::par::Context;
 use crate::reweight::certificate::{Certificate, Term};
 use crate::simd::dispatch;
@@ -21,6 +22,8 @@ const FEW: usize = 8;
 /// The largest weight times the largest |ψ| may be so many times |b| before the sum of effects, of 98
 /// bits, becomes less precise than the price.
 const ROOM: f64 = (1u64 << 30) as f64;
+/// Largest exponent of weights of which the squares can be counted.
+const WIDE: i32 = 400;
 
 /// What the rows of a chunk add, to each sum its terms.
 #[derive(Default)]
@@ -38,6 +41,38 @@ struct Sums {
     nonzero: usize,
 }
 
+/// What the weights come to.
+pub(super) struct Judged {
+    /// Ψᵀλ.
+    pub(super) effect: Vec<Dd>,
+    pub(super) l1_norm: f64,
+    /// ‖λ‖².
+    pub(super) squares: f64,
+    pub(super) nonzero: usize,
+}
+
+impl Judged {
+    /// The certificate with the gap that `gap` makes of the objective and ‖r + z/2‖².
+    pub(super) fn certificate(
+        self,
+        prices: Prices,
+        b: &[Dd],
+        z: &[Dd],
+        gap: impl FnOnce(f64, f64) -> f64,
+    ) -> Certificate {
+        let Self { effect, l1_norm, squares, nonzero } = self;
+        let residual: Vec<Dd> = effect.into_iter().zip(b).map(|(effect, &b)| effect - b).collect();
+        let misfits = residual.iter().zip(z).map(|(&r, &z)| (r + z * Dd::new(0.5)).value().powi(2));
+        let misfit = misfits.sum();
+        let priced = if l1_norm == 0.0 { 0.0 } else { prices.l1 * l1_norm };
+        let objective =
+            residual.iter().map(|r| r.value().powi(2)).sum::<f64>() + priced + prices.l2 * squares;
+        // At z = 0 the gap is the objective: none is negative.
+        let gap = gap(objective, misfit).min(objective);
+        Certificate { residual, objective, gap, l1_norm, nonzero }
+    }
+}
+
 /// The terms of the rows of a chunk with their weights.
 fn terms<T: Float>(
     rows: &Rows<'_, T>,
@@ -53,9 +88,9 @@ fn terms<T: Float>(
     let first = range.start;
     let least = prices.l1 - rows.rounding(price);
     // A weight of zero below l1 in a box that allows it adds nothing.
-    let adds = |j: usize, v: f64| weights[j - first] != 0.0 || v.abs() >= least || rows.resting(j) != 0.0;
+    let adds = |mut some: Range<usize>| some.any(|j| weights[j - first] != 0.0 || rows.resting(j) != 0.0);
     let mut terms = Terms::default();
-    for (j, v) in rows.pulls_where(range, price, adds) {
+    for (j, v) in rows.pulls_where(range, price, least, adds) {
         let term = Term::new(prices.l1, prices.l2, rows.bounds(j), weights[j - first], v);
         terms.exact.push(term.exact);
         terms.bounded.push(term.bounded);
@@ -147,7 +182,7 @@ pub(super) fn certify<T: Float>(
     let grid = grid(largest_effect(context, rows, b, weights)?);
     let parts = context.map_chunks(rows.n, rows.chunk(), |range| {
         let weights: Vec<f64> = weights[range.clone()].iter().map(|w| w.to_f64()).collect();
-        let steps = rows.panel(range.clone()).effect(&weights, grid);
+        let steps = effect(rows.panel(range.clone()), Given(&weights), grid);
         let nonzero = weights.iter().filter(|weight| **weight != 0.0).count();
         let Terms { exact, bounded, excess } = terms(rows, prices, range.clone(), &price, &weights, nonzero);
         let mut sums = Sums { excess, nonzero, ..Sums::default() };
@@ -181,12 +216,76 @@ pub(super) fn certify<T: Float>(
     let mut nonzero = [all.nonzero as i64];
     shards.sum(&mut nonzero)?;
     let [l1_norm, squares, exact, bounded, length] = all.terms.map(|sum| sum.value().value());
-    let residual: Vec<Dd> = effect.into_iter().zip(b).map(|(effect, &b)| effect - b).collect();
-    let misfit: f64 = residual.iter().zip(z).map(|(&r, &z)| (r + z * Dd::new(0.5)).value().powi(2)).sum();
-    let priced = if l1_norm == 0.0 { 0.0 } else { prices.l1 * l1_norm };
-    let objective = residual.iter().map(|r| r.value().powi(2)).sum::<f64>() + priced + prices.l2 * squares;
-    // At z = 0 the gap is the objective: none is negative.
-    let gap =
-        least_gap(prices, rows.total, objective, length, misfit, [exact, bounded, excess[0]]).min(objective);
-    Ok(Certificate { residual, objective, gap, l1_norm, nonzero: nonzero[0] as usize })
+    let judged = Judged { effect, l1_norm, squares, nonzero: nonzero[0] as usize };
+    Ok(judged.certificate(prices, b, z, |objective, misfit| {
+        least_gap(prices, rows.total, objective, length, misfit, [exact, bounded, excess[0]])
+    }))
+}
+
+/// The same of weights that are λ(z), to rounding, and have the effect `effect`, without a look at a row: no
+/// term is above the square of what rounding moved its v by, in units of 4l2. `None` where that may be more
+/// than `enough`, or sums leave the range of doubles.
+#[allow(clippy::too_many_arguments)]
+pub(super) fn certify_answers<T: Float>(
+    context: &Context<'_>,
+    rows: &Rows<'_, T>,
+    prices: Prices,
+    b: &[Dd],
+    z: &[Dd],
+    weights: &[T],
+    effect: &[Dd],
+    enough: f64,
+) -> Result<Option<Certificate>> {
+    let most = rows.most(prices, z);
+    if exponent(most).abs() > WIDE || !T::from_f64(2.0 * most).to_f64().is_finite() {
+        return Ok(None);
+    }
+    let grids = [1, 2].map(|power| Grid::below(power * (exponent(most) + 2)));
+    let parts = context
+        .map_chunks(rows.n, rows.chunk(), |range| with_lanes(Norms { weights: &weights[range], grids }))?;
+    let (mut sums, mut nonzero) = ([Fixed::default(); 2], [0]);
+    for (steps, more) in parts {
+        sums.iter_mut().zip(steps).for_each(|(sum, steps)| *sum += steps);
+        nonzero[0] += more;
+    }
+    Fixed::over_shards(context.shards(), &mut sums)?;
+    context.shards().sum(&mut nonzero)?;
+    let [l1_norm, squares] = [0, 1].map(|i| sums[i].value(&grids[i]).value());
+    let (roundoff, least) = T::ROUNDING;
+    let n = rows.total as f64;
+    // Weights are rounded to their type, after three roundings as doubles.
+    let moved = (roundoff + 1.5 * f64::EPSILON) * squares.sqrt() + n.sqrt() * roundoff * least;
+    let rounding = 0.5 * rows.rounding(&Price::new(z)) * (n / prices.l2).sqrt();
+    let terms = (moved * prices.l2.sqrt() + rounding).powi(2);
+    let judged = Judged { effect: effect.to_vec(), l1_norm, squares, nonzero: nonzero[0] as usize };
+    let certificate = judged.certificate(prices, b, z, |_, misfit| misfit + terms);
+    Ok((certificate.gap <= enough).then_some(certificate))
+}
+
+/// Σ|λ|, Σλ² and how many are not zero.
+struct Norms<'a, T> {
+    weights: &'a [T],
+    grids: [Grid; 2],
+}
+
+impl<T: Float> Kernel for Norms<'_, T> {
+    type Output = ([Steps; 2], i64);
+
+    #[inline(always)]
+    fn run<L: Lanes>(self, lanes: L) -> Self::Output {
+        let Self { weights, grids } = self;
+        let zero = lanes.splat(0.0);
+        let [mut sizes, mut squares] = grids.map(|grid| Tally::new(lanes, grid));
+        let mut nonzero = 0;
+        let (eights, rest) = weights.as_chunks::<WIDTH>();
+        let mut last = [T::ZERO; WIDTH];
+        last[..rest.len()].copy_from_slice(rest);
+        for eight in eights.iter().chain([&last]) {
+            let size = lanes.abs(lanes.read(eight));
+            sizes.add(lanes, size);
+            squares.add_product(lanes, size, size);
+            nonzero += i64::from(lanes.bits(lanes.greater(size, zero)).count_ones());
+        }
+        ([sizes, squares].map(|sum| sum.steps(lanes, eights.len() + 1)), nonzero)
+    }
 }

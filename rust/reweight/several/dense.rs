@@ -7,11 +7,11 @@
 
 use std::ops::Range;
 
-use super::cache::{Cache, Prices};
-use super::cholesky::Factor;
+use super::cache::Prices;
 use super::dot::Price;
-use super::newton::{Budget, EASY, Goal, gradient, newton, responses};
-use super::respond::{Respond, answers};
+use super::effect::{Answers, Given, effect};
+use super::metric::{Metric, SAMPLE, Sample, inner};
+use super::newton::{Budget, EASY, gradient};
 use super::rows::{Rows, grid};
 use crate::error::Result;
 use crate::float::Float;
@@ -23,10 +23,13 @@ use crate::vecmath::Dd;
 const LEAST: f64 = 1e-17;
 /// l2 falls by this factor from stage to stage where kinks make a small one hard.
 const FALL: f64 = 0.1;
-/// Rows of a sample that move, for each criterion, from which its price is worth starting at.
-const EACH: usize = 4;
 /// ‖∇φ‖ relative to ‖b‖ to which a stage that is not the last is solved.
 const LOOSE: f64 = 1e-3;
+/// ‖∇φ‖ of the last stage, of what the gap allows: the rest is for the rounding of the weights.
+const ENOUGH: f64 = 0.9;
+/// Rows of the sample: one in so many, at most so many for each criterion.
+const STRIDE: usize = 32;
+const MOST_EACH: usize = 1024;
 /// What rounding may add to ∇φ, of what is asked of it.
 const ROUNDING: f64 = 0.01;
 /// Passes in a row that do not halve ‖∇φ‖ before rounding is taken to be the reason.
@@ -34,250 +37,161 @@ const PATIENCE: usize = 20;
 /// A step is taken where the slope along it has fallen to this part of what it was.
 const FLAT: f64 = 0.9;
 
-/// Rows that stand for all.
-pub(super) struct Sample {
-    cache: Cache,
-    /// n/m.
-    share: f64,
-    /// The dual point that solves it.
-    z: Vec<Dd>,
-}
-
-impl Sample {
-    /// Equally spaced rows, about `size` of them.
-    pub(super) fn new<T: Float>(
-        context: &Context<'_>,
-        rows: &Rows<'_, T>,
-        size: usize,
-        z: Vec<Dd>,
-    ) -> Result<Self> {
-        let stride = (rows.total / size).max(1);
-        let ids: Vec<usize> = (0..rows.total).step_by(stride).collect();
-        let share = rows.total as f64 / ids.len() as f64;
-        let mut cache = Cache::new(rows.k);
-        cache.add(context, rows, &ids, share)?;
-        Ok(Self { cache, share, z })
-    }
-
-    /// The dual point that solves it, where at least `EACH` rows of it for each criterion move (`free` of
-    /// them all): fewer say too little about the others.
-    pub(super) fn price(&self, free: f64) -> Option<Vec<Dd>> {
-        let moving = free * self.cache.len() as f64;
-        (moving >= (EACH * self.cache.k) as f64).then(|| self.z.clone())
-    }
-
-    /// Solves the sample's problem, from where it stood; returns the share of the weights that move.
-    pub(super) fn solve(&mut self, context: &Context<'_>, prices: Prices, b: &[Dd]) -> Result<f64> {
-        let demand = b.iter().map(|b| b.value().powi(2)).sum::<f64>().sqrt();
-        let prices = Prices { l2: prices.l2 / self.share, ..prices };
-        let goal = Goal { prices, target: b, gap: 0.0 };
-        let mut budget = Budget { unit: "step on a sample", used: 0, most: 60 };
-        let free = newton(context, &mut self.cache, goal, &mut self.z, 1e-6 * demand, &mut budget)?;
-        Ok(free as f64 / self.cache.len() as f64)
-    }
-
-    /// The curvature at its solution.
-    fn metric(&self, prices: Prices) -> Metric {
-        let l2 = prices.l2 / self.share;
-        let free = responses(&self.cache, Prices { l2, ..prices }, &self.cache.pulls(&self.z)).1;
-        Metric { factor: self.cache.curvature(l2, &free), l2, pairs: Vec::new() }
-    }
-}
-
-/// An estimate of (∇²φ)⁻¹.
-struct Metric {
-    factor: Factor,
-    l2: f64,
-    /// Steps, what they changed of the gradient, and 1/(step·change).
-    pairs: Vec<(Vec<f64>, Vec<f64>, f64)>,
-}
-
-impl Metric {
-    /// −(∇²φ)⁻¹·gradient.
-    fn direction(&self, gradient: &[f64]) -> Vec<f64> {
-        let mut d: Vec<f64> = gradient.iter().map(|g| -g).collect();
-        let mut parts = Vec::with_capacity(self.pairs.len());
-        for (step, change, inverse) in self.pairs.iter().rev() {
-            let part = inverse * inner(step, &d);
-            d.iter_mut().zip(change).for_each(|(d, y)| *d -= part * y);
-            parts.push(part);
-        }
-        self.factor.solve(&mut d);
-        for d in &mut d {
-            *d *= 2.0 * self.l2;
-        }
-        for ((step, change, inverse), part) in self.pairs.iter().zip(parts.into_iter().rev()) {
-            let rest = part - inverse * inner(change, &d);
-            d.iter_mut().zip(step).for_each(|(d, s)| *d += rest * s);
-        }
-        d
-    }
-
-    fn learn(&mut self, step: Vec<f64>, change: Vec<f64>) {
-        let product = inner(&step, &change);
-        if product > 0.0 {
-            self.pairs.push((step, change, 1.0 / product));
-        }
-    }
-}
-
-fn inner(a: &[f64], b: &[f64]) -> f64 {
-    a.iter().zip(b).map(|(a, b)| a * b).sum()
-}
-
-/// A dual point, the l2 it was found with, and ‖∇φ‖ there.
+/// The dual point at which a descent ended.
 pub(super) struct Found {
     pub(super) z: Vec<Dd>,
+    /// The l2 it was found with.
     pub(super) l2: f64,
+    /// ‖∇φ‖ there.
     pub(super) slope: f64,
+    /// Ψᵀλ of the weights as written.
+    pub(super) effect: Vec<Dd>,
 }
 
-/// Minimises φ over all rows until ‖∇φ‖² ≤ `gap`.
+/// Minimises φ over all rows until ‖∇φ‖² ≤ `gap`, and writes λ(z) of this shard's rows to `weights`. A sample's
+/// solution, sought from `start`, is where it begins.
+#[allow(clippy::too_many_arguments)]
 pub(super) fn solve<T: Float>(
     context: &Context<'_>,
     rows: &Rows<'_, T>,
     prices: Prices,
     b: &[Dd],
-    sample: &mut Sample,
+    start: Vec<Dd>,
     gap: f64,
     budget: &mut Budget,
+    weights: &mut [T],
 ) -> Result<Found> {
     let typical = rows.squares / rows.k as f64;
     let least = prices.l2.max(LEAST * typical);
     let kinks = prices.l1 > 0.0 || rows.is_boxed(context)?;
     let mut l2 = if kinks { least.max(EASY * typical) } else { least };
     let demand = b.iter().map(|b| b.value().powi(2)).sum::<f64>().sqrt();
+    let size = (rows.total / STRIDE).min(MOST_EACH * rows.k).max(SAMPLE);
+    let mut sample = Sample::new(context, rows, size, start)?;
     sample.solve(context, Prices { l2, ..prices }, b)?;
     let mut z = sample.z.clone();
     loop {
         let last = l2 <= least;
-        let wanted = if last { 0.3 * gap.sqrt() } else { LOOSE * demand };
-        let now = Prices { l2, ..prices };
-        let slope = descend(context, rows, now, b, &mut z, sample.metric(now), wanted, budget)?;
+        let wanted = if last { ENOUGH * gap.sqrt() } else { LOOSE * demand };
+        let prices = Prices { l2, ..prices };
+        let mut descent = Descent { context, rows, prices, b, wanted, weights };
+        let (Point { z: ended, mut effect, slope, .. }, is_last) =
+            descent.run(z, sample.metric(prices), budget)?;
         if last || budget.is_spent() {
-            return Ok(Found { z, l2, slope });
+            // What was written last may be of another point, or not what was added up.
+            if !is_last || T::IS_SINGLE {
+                effect = descent.effect(&ended, true)?;
+            }
+            return Ok(Found { z: ended, l2, slope, effect });
         }
         let before = sample.z.clone();
         l2 = (l2 * FALL).max(least);
         sample.solve(context, Prices { l2, ..prices }, b)?;
         // What the sample's solution moved by, from where all rows' is.
-        for ((z, &now), &before) in z.iter_mut().zip(&sample.z).zip(&before) {
-            *z = *z + (now - before);
-        }
+        let moved = sample.z.iter().zip(&before).map(|(&now, &before)| now - before);
+        z = ended.iter().zip(moved).map(|(&z, moved)| z + moved).collect();
     }
 }
 
-#[allow(clippy::too_many_arguments)]
-fn descend<T: Float>(
-    context: &Context<'_>,
-    rows: &Rows<'_, T>,
+/// The descent of one stage: φ of one l2.
+struct Descent<'a, 'c, T> {
+    context: &'a Context<'c>,
+    rows: &'a Rows<'a, T>,
     prices: Prices,
-    b: &[Dd],
-    z: &mut Vec<Dd>,
-    mut metric: Metric,
+    b: &'a [Dd],
+    /// The ‖∇φ‖ that is small enough.
     wanted: f64,
-    budget: &mut Budget,
-) -> Result<f64> {
-    let slope_at = |z: &[Dd]| -> Result<Vec<f64>> {
-        let effect = effect(context, rows, prices, z, wanted)?;
-        Ok(gradient(&effect, b, z).into_iter().map(Dd::value).collect())
-    };
-    let size = |g: &[f64]| inner(g, g).sqrt();
-    let mut here = slope_at(z)?;
-    budget.spend(context);
-    let mut best = (size(&here), z.clone());
-    let mut since = 0;
-    while best.0 > wanted && since < PATIENCE && !budget.is_spent() {
-        let direction = metric.direction(&here);
-        let before = inner(&here, &direction);
-        let mut t = 1.0;
-        loop {
-            let there: Vec<Dd> = z.iter().zip(&direction).map(|(&z, &d)| z + Dd::two_product(t, d)).collect();
-            let slope = slope_at(&there)?;
-            budget.spend(context);
-            metric.learn(
-                direction.iter().map(|d| t * d).collect(),
-                slope.iter().zip(&here).map(|(there, here)| there - here).collect(),
-            );
-            let along = inner(&slope, &direction);
-            since = if size(&slope) <= 0.5 * best.0 { 0 } else { since + 1 };
-            if size(&slope) < best.0 {
-                best = (size(&slope), there.clone());
+    /// λ(z) of the point that was looked at last.
+    weights: &'a mut [T],
+}
+
+/// A point that was looked at.
+#[derive(Clone)]
+struct Point {
+    z: Vec<Dd>,
+    effect: Vec<Dd>,
+    gradient: Vec<f64>,
+    slope: f64,
+}
+
+impl<T: Float> Descent<'_, '_, T> {
+    /// To where ‖∇φ‖ was least; whether that was looked at last.
+    fn run(&mut self, z: Vec<Dd>, mut metric: Metric, budget: &mut Budget) -> Result<(Point, bool)> {
+        let mut here = self.look(z, budget)?;
+        let (mut best, mut is_last, mut since) = (here.clone(), true, 0);
+        while best.slope > self.wanted && since < PATIENCE && !budget.is_spent() {
+            let direction = metric.direction(&here.gradient);
+            let before = inner(&here.gradient, &direction);
+            let mut t = 1.0;
+            loop {
+                let step = here.z.iter().zip(&direction);
+                let there = step.map(|(&z, &d)| z + Dd::two_product(t, d)).collect();
+                let there = self.look(there, budget)?;
+                metric.learn(
+                    direction.iter().map(|d| t * d).collect(),
+                    there.gradient.iter().zip(&here.gradient).map(|(there, here)| there - here).collect(),
+                );
+                since = if there.slope <= 0.5 * best.slope { 0 } else { since + 1 };
+                is_last = there.slope < best.slope;
+                if is_last {
+                    best = there.clone();
+                }
+                let along = inner(&there.gradient, &direction);
+                let done = along <= FLAT * before.abs() || there.slope <= self.wanted;
+                if done || since >= PATIENCE || budget.is_spent() {
+                    here = there;
+                    break;
+                }
+                t *= before / (before - along);
             }
-            let done = along <= FLAT * before.abs() || size(&slope) <= wanted;
-            if done || since >= PATIENCE || budget.is_spent() {
-                (*z, here) = (there, slope);
-                break;
-            }
-            t *= before / (before - along);
         }
+        Ok((best, is_last))
     }
-    *z = best.1;
-    Ok(best.0)
-}
 
-/// Whether ∇φ in double precision is as good as `wanted` needs; l2 makes the rounding of Ψz larger.
-fn is_precise<T: Float>(rows: &Rows<'_, T>, l2: f64, price: &Price, wanted: f64) -> bool {
-    rows.rounding(price) * rows.squares.sqrt() / (2.0 * l2) <= ROUNDING * wanted
-}
+    /// One step: a pass over all rows.
+    fn look(&mut self, z: Vec<Dd>, budget: &mut Budget) -> Result<Point> {
+        let effect = self.effect(&z, false)?;
+        budget.spend(self.context);
+        let gradient: Vec<f64> = gradient(&effect, self.b, &z).into_iter().map(Dd::value).collect();
+        let slope = inner(&gradient, &gradient).sqrt();
+        Ok(Point { z, effect, gradient, slope })
+    }
 
-/// Ψᵀλ(z) over all rows of all shards, of which the last digits do not matter to a gradient that shall
-/// become `wanted`.
-fn effect<T: Float>(
-    context: &Context<'_>,
-    rows: &Rows<'_, T>,
-    prices: Prices,
-    z: &[Dd],
-    wanted: f64,
-) -> Result<Vec<Dd>> {
-    let price = Price::new(z);
-    let length = z.iter().map(|z| z.value().powi(2)).sum::<f64>().sqrt();
-    let most =
-        ((length * rows.longest * (1.0 + 1e-9) - prices.l1) / (2.0 * prices.l2)).max(rows.furthest_rest);
-    let grid = grid(most);
-    let quick = is_precise(rows, prices.l2, &price, wanted);
-    let parts = context.map_chunks(rows.n, rows.chunk(), |range| {
-        let panel = rows.panel(range.clone());
-        if quick {
-            let bounds = |i: usize| rows.bounds_of_eight(range.start + i);
-            Respond { panel, z: &price.hi, prices, bounds, grid }.effect()
-        } else {
-            panel.effect(&responses_of(rows, prices, range, &price), grid)
-        }
-    })?;
-    rows.joined(context, &grid, parts)
-}
+    /// Writes λ(z) of this shard's rows and adds up Ψᵀλ over all rows of all shards, of λ `rounded` to its
+    /// type or not.
+    fn effect(&mut self, z: &[Dd], rounded: bool) -> Result<Vec<Dd>> {
+        let Self { context, rows, prices, .. } = *self;
+        let price = Price::new(z);
+        let grid = grid(rows.most(prices, z));
+        let quick = self.is_precise(&price);
+        let parts = context.map_chunks_mut(self.weights, rows.chunk(), |first, to| {
+            let range = first..first + to.len();
+            let panel = rows.panel(range.clone());
+            if quick {
+                let [lower, upper] = rows.box_of(range);
+                return effect(panel, Answers { z: &price.hi, prices, lower, upper, to, rounded }, grid);
+            }
+            let mut weights = responses(rows, prices, range, &price);
+            for (slot, weight) in to.iter_mut().zip(&mut weights) {
+                *slot = T::from_f64(*weight + 0.0);
+                if rounded {
+                    *weight = slot.to_f64();
+                }
+            }
+            effect(panel, Given(&weights), grid)
+        })?;
+        rows.joined(context, &grid, parts)
+    }
 
-/// λ(z) of this shard's rows, where ‖∇φ‖ is `wanted`.
-pub(super) fn weights<T: Float>(
-    context: &Context<'_>,
-    rows: &Rows<'_, T>,
-    prices: Prices,
-    z: &[Dd],
-    wanted: f64,
-) -> Result<Vec<T>> {
-    let price = Price::new(z);
-    let quick = is_precise(rows, prices.l2, &price, wanted);
-    let mut weights = vec![T::ZERO; rows.n];
-    context.map_chunks_mut(&mut weights, rows.chunk(), |first, slots| {
-        let range = first..first + slots.len();
-        let weights = if quick {
-            answers(prices, rows.dots(range, &price.hi), |i| rows.bounds_of_eight(first + i))
-        } else {
-            responses_of(rows, prices, range, &price)
-        };
-        slots.iter_mut().zip(weights).for_each(|(slot, weight)| *slot = T::from_f64(weight + 0.0));
-    })?;
-    Ok(weights)
+    /// Whether ∇φ in double precision is as good as asked for; l2 makes the rounding of Ψz larger.
+    fn is_precise(&self, price: &Price) -> bool {
+        let Self { rows, prices, wanted, .. } = self;
+        rows.rounding(price) * rows.squares.sqrt() / (2.0 * prices.l2) <= ROUNDING * wanted
+    }
 }
 
 /// λ(z) of the rows of a chunk, with Ψz as pairs.
-fn responses_of<T: Float>(
-    rows: &Rows<'_, T>,
-    prices: Prices,
-    range: Range<usize>,
-    price: &Price,
-) -> Vec<f64> {
+fn responses<T: Float>(rows: &Rows<'_, T>, prices: Prices, range: Range<usize>, price: &Price) -> Vec<f64> {
     let [hi, lo] = rows.panel(range.clone()).pairs(price);
     let mut weights = vec![0.0; hi.len()];
     dispatch(

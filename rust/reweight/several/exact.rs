@@ -3,6 +3,7 @@
 
 use crate::fixed::{Exact, Grid, exponent, power_of_two};
 use crate::lanes::{Kernel, Lanes, Tally, WIDTH, with_lanes};
+use crate::simd::dispatch;
 
 /// Bits below the largest term's that a term may begin at for the grid to hold all of it.
 const SPAN: i32 = 44;
@@ -13,7 +14,10 @@ const RANGE: std::ops::Range<i32> = -800..990;
 pub(super) fn add_all(sum: &mut Exact, terms: &[f64]) {
     for terms in terms.chunks(Grid::ROOM) {
         // Without their signs the bits of numbers are in order, those of what is not finite last.
-        let top = terms.iter().fold(0u64, |most, x| most.max(x.abs().to_bits()));
+        let top = dispatch(
+            #[inline(always)]
+            || terms.iter().fold(0u64, |most, x| most.max(x.abs().to_bits())),
+        );
         let top = exponent(f64::from_bits(top));
         if !RANGE.contains(&top) {
             sum.extend(terms.iter().copied());

@@ -11,7 +11,12 @@
 //! The cost model: a working set of w rows costs about 20 Newton steps of w·k² flops in one thread, the
 //! dense route about 8 passes; w is at least the number of weights that move. So the working set is
 //! taken where at most an eighth of the weights can move, as told by the pulls at rest (they only fall
-//! as z does), else by the sample's solution, at whose price it then begins.
+//! as z does), else by the sample's solution. It then begins at that price or, where too few rows of the
+//! sample move to tell it, at the best price on the way from that of the weights at rest to zero.
+//!
+//! Who finds the weights also says what they achieve, without another look at the rows: a pricing pass
+//! has added up what the rows outside the working set leave, and the last step of the dense route what
+//! its weights do.
 //!
 //! Sums over rows are integers ([`crate::fixed`]) and everything else is computed alike on every shard,
 //! so neither threads nor shards nor instruction sets change a bit.
@@ -21,12 +26,14 @@ mod certificate;
 mod cholesky;
 mod dense;
 mod dot;
+mod effect;
 mod exact;
 mod face;
+mod metric;
 mod newton;
 mod panel;
 mod pricing;
-mod respond;
+mod products;
 mod rows;
 mod unique;
 mod working;
@@ -40,8 +47,8 @@ use crate::simd::dispatch;
 use crate::vecmath::Dd;
 
 use cache::Prices;
-use certificate::certify;
-use dense::Sample;
+use certificate::{certify, certify_answers};
+use metric::{SAMPLE, Sample};
 use newton::{Budget, EASY};
 use pricing::{furthest, price};
 use rows::Rows;
@@ -51,21 +58,23 @@ use working::{Begin, Found, NEAR, working_set};
 const SMALL: usize = 2048;
 /// The working-set route is for at most one in so many weights that move.
 const SPARSE: usize = 8;
-/// Rows of a sample: at least so many, and so many for each criterion.
-const SAMPLE: usize = 4096;
+/// Rows of the first sample for each criterion.
 const SAMPLE_EACH: usize = 32;
+/// Rows this much below l1 are taken into a first working set of which the price is a guess.
+const WIDER: f64 = 0.97;
 
 /// What progress counts.
 const STEP: &str = "step";
 
-/// The weights, the price that judges them, and how they were found.
-struct Answer<T> {
-    weights: Vec<T>,
+/// The price that judges the weights, how they were found and what is known of them.
+struct Answer {
     z: Vec<Dd>,
     status: Status,
+    certificate: Option<Certificate>,
 }
 
-/// Solves the checked problem of [`crate::reweight`] for more than one criterion.
+/// Solves the checked problem of [`crate::reweight`] for more than one criterion: every weight of this shard
+/// is written to `weights`.
 ///
 /// From `options.start`, the price of a similar problem (the next one of a path, say), the working set
 /// begins with the rows that would move at it, and few passes are left.
@@ -74,7 +83,8 @@ pub(super) fn solve<T: Float>(
     psi: &[T],
     b: &[Dd],
     options: &Options<'_, T>,
-) -> Result<(Vec<T>, Facts)> {
+    weights: &mut [T],
+) -> Result<Facts> {
     context.progress(STEP, 0, None);
     let (rows, b, pulls) = Rows::new(context, psi, b, [options.lower, options.upper])?;
     let (l1_max, scale) = (rows.steepest, rows.scale);
@@ -86,12 +96,15 @@ pub(super) fn solve<T: Float>(
     let mut budget = Budget { unit: STEP, used: 0, most: options.max_iter };
     let start = options.start.map(|z| z.iter().map(|&z| Dd::new(z * scale)).collect());
     let solver = Solver { context, rows: &rows, b: &b, prices, start, tol: options.tol };
-    let Answer { weights, z, status } = solver.solve(&pulls, l1_max, &mut budget)?;
+    let Answer { z, status, certificate } = solver.solve(&pulls, l1_max, &mut budget, weights)?;
     drop(pulls);
-    let Certificate { residual, objective, gap, l1_norm, nonzero } =
-        certify(context, &rows, prices, &b, &z, &weights)?;
+    let certificate = match certificate {
+        Some(known) => known,
+        None => certify(context, &rows, prices, &b, &z, weights)?,
+    };
+    let Certificate { residual, objective, gap, l1_norm, nonzero } = certificate;
     let unique = prices.l2 > 0.0 || unique::is_unique(context, &rows, prices.l1, l1_max, &z)?;
-    let facts = Facts {
+    Ok(Facts {
         price: z.iter().map(|z| z.value() / scale).collect(),
         residual: residual.iter().map(|r| r.value() / scale).collect(),
         objective: unscaled(objective),
@@ -105,8 +118,7 @@ pub(super) fn solve<T: Float>(
         unique,
         reach: None,
         status,
-    };
-    Ok((weights, facts))
+    })
 }
 
 struct Solver<'a, T> {
@@ -120,7 +132,7 @@ struct Solver<'a, T> {
 
 impl<T: Float> Solver<'_, T> {
     /// `pulls` is 2Ψb on this shard, `l1_max` its largest entry on all.
-    fn solve(&self, pulls: &[f64], l1_max: f64, budget: &mut Budget) -> Result<Answer<T>> {
+    fn solve(&self, pulls: &[f64], l1_max: f64, budget: &mut Budget, weights: &mut [T]) -> Result<Answer> {
         let (context, rows, prices) = (self.context, self.rows, self.prices);
         let rest = self.resting_residual()?;
         let z: Vec<Dd> = rest.iter().map(|&r| Dd::new(-2.0) * r).collect();
@@ -130,7 +142,7 @@ impl<T: Float> Solver<'_, T> {
             None => self.count(pulls)?,
         };
         if count == 0 {
-            return Ok(self.at_rest(z, l1_max));
+            return Ok(self.at_rest(z, l1_max, weights));
         }
         let demand: f64 = self.b.iter().map(|b| b.value().powi(2)).sum();
         let gap = self.tol * demand;
@@ -138,7 +150,10 @@ impl<T: Float> Solver<'_, T> {
             let all: Vec<usize> = (0..rows.total).collect();
             let begin = Begin { ids: &all, z: self.start.clone().unwrap_or_else(|| z.clone()), start: EASY };
             let found = working_set(context, rows, prices, &rest, begin, usize::MAX, gap, budget)?;
-            return Ok(found.map_or_else(|| self.at_rest(z, l1_max), |found| self.scattered(found)));
+            return Ok(match found {
+                Some(found) => self.scattered(found, weights),
+                None => self.at_rest(z, l1_max, weights),
+            });
         }
         let (mut sample, mut start) = (None, self.start.clone());
         let mut sparse = count <= rows.total / SPARSE;
@@ -159,25 +174,25 @@ impl<T: Float> Solver<'_, T> {
             let (ids, begin, start) = if let Some(start) = &start {
                 let moving = price(context, rows, prices, start, &[])?;
                 (furthest(context, moving.violators, moving.count.clamp(few, most))?, start.clone(), NEAR)
+            } else if let Some(priced) = priced.take() {
+                (furthest(context, priced.violators, few)?, z.clone(), EASY)
+            } else if let Some(sample) = &sample {
+                // On the way from z to 0 all pulls fall alike, so those at rest tell who moves there.
+                let t = sample.along(prices, self.b, &z);
+                let moving = self.violators(pulls, WIDER * prices.l1 / t)?;
+                let there = z.iter().map(|&z| z * Dd::new(t)).collect();
+                (furthest(context, moving, few.max(rows.total / SPARSE))?, there, EASY)
             } else {
-                let violators = match priced.take() {
-                    Some(priced) => priced.violators,
-                    None => self.violators(pulls)?,
-                };
-                (furthest(context, violators, few)?, z.clone(), EASY)
+                (furthest(context, self.violators(pulls, prices.l1)?, few)?, z.clone(), EASY)
             };
             let begin = Begin { ids: &ids, z: begin, start };
             let found = working_set(context, rows, prices, &rest, begin, most, gap, budget)?;
             if let Some(found) = found {
-                return Ok(self.scattered(found));
+                return Ok(self.scattered(found, weights));
             }
         }
-        let mut sample = match sample {
-            Some(sample) => sample,
-            None => Sample::new(context, rows, SAMPLE.max(SAMPLE_EACH * rows.k), z)?,
-        };
-        let found = dense::solve(context, rows, prices, self.b, &mut sample, gap, budget)?;
-        let weights = dense::weights(context, rows, Prices { l2: found.l2, ..prices }, &found.z, gap.sqrt())?;
+        let start = sample.map_or(z, |sample| sample.z);
+        let found = dense::solve(context, rows, prices, self.b, start, gap, budget, weights)?;
         let status = if found.slope * found.slope <= gap {
             Status::Solved
         } else if budget.is_spent() {
@@ -185,7 +200,12 @@ impl<T: Float> Solver<'_, T> {
         } else {
             Status::Stalled
         };
-        Ok(Answer { weights, z: found.z, status })
+        let certificate = if found.l2 == prices.l2 {
+            certify_answers(context, rows, prices, self.b, &found.z, weights, &found.effect, gap)?
+        } else {
+            None
+        };
+        Ok(Answer { z: found.z, status, certificate })
     }
 
     /// How many rows would move at rest, where that is at zero: compared as rounded, like l1_max itself.
@@ -202,12 +222,13 @@ impl<T: Float> Solver<'_, T> {
         Ok(count[0] as usize)
     }
 
-    /// Those of them that are here: how far they are above l1, and their places among all rows.
-    fn violators(&self, pulls: &[f64]) -> Result<Vec<(f64, usize)>> {
-        let (l1, first) = (self.prices.l1, self.rows.first);
+    /// The rows here that would move at rest if l1 were `level`: how far they are above it, and their places
+    /// among all rows.
+    fn violators(&self, pulls: &[f64], level: f64) -> Result<Vec<(f64, usize)>> {
+        let first = self.rows.first;
         let parts = self.context.map_chunks(pulls.len(), self.rows.chunk(), |range| {
-            let over = range.filter(|&j| pulls[j].abs() > l1);
-            over.map(|j| (pulls[j].abs() - l1, first + j)).collect::<Vec<_>>()
+            let over = range.filter(|&j| pulls[j].abs() > level);
+            over.map(|j| (pulls[j].abs() - level, first + j)).collect::<Vec<_>>()
         })?;
         Ok(parts.into_iter().flatten().collect())
     }
@@ -222,7 +243,7 @@ impl<T: Float> Solver<'_, T> {
     }
 
     /// No weight moves at z.
-    fn at_rest(&self, mut z: Vec<Dd>, l1_max: f64) -> Answer<T> {
+    fn at_rest(&self, mut z: Vec<Dd>, l1_max: f64, weights: &mut [T]) -> Answer {
         let rows = self.rows;
         if self.prices.l1 < l1_max * (1.0 + 1e-9) {
             // A hair less, so that no rounding lifts |ψ_j·z| above l1.
@@ -236,24 +257,34 @@ impl<T: Float> Solver<'_, T> {
             () if rows.largest == 0.0 => Status::NoEffect,
             () => Status::Solved,
         };
-        Answer { weights: self.resting(), z, status }
+        self.rest(weights);
+        Answer { z, status, certificate: None }
     }
 
-    fn resting(&self) -> Vec<T> {
+    fn rest(&self, weights: &mut [T]) {
         if self.rows.rests_at_zero {
-            return vec![T::ZERO; self.rows.n];
+            weights.fill(T::ZERO);
+            return;
         }
-        (0..self.rows.n).map(|j| T::from_f64(self.rows.resting(j))).collect()
+        for (j, slot) in weights.iter_mut().enumerate() {
+            *slot = T::from_f64(self.rows.resting(j));
+        }
     }
 
     /// The weights of a working set in their places, all others at rest.
-    fn scattered(&self, found: Found) -> Answer<T> {
-        let Found { cache, z, status } = found;
-        let mut weights = self.resting();
-        let here = self.rows.first..self.rows.first + self.rows.n;
-        for (&id, &weight) in cache.ids.iter().zip(&cache.weights).filter(|(id, _)| here.contains(id)) {
-            weights[id - self.rows.first] = T::from_f64(weight + 0.0);
+    fn scattered(&self, found: Found, weights: &mut [T]) -> Answer {
+        let Found { cache, z, others, status } = found;
+        self.rest(weights);
+        let rows = self.rows;
+        let written: Vec<T> = cache.weights.iter().map(|weight| T::from_f64(weight + 0.0)).collect();
+        let here = rows.first..rows.first + rows.n;
+        for (&id, &weight) in cache.ids.iter().zip(&written).filter(|(id, _)| here.contains(id)) {
+            weights[id - rows.first] = weight;
         }
-        Answer { weights, z, status }
+        let certificate = rows.rests_at_zero.then(|| {
+            let written: Vec<f64> = written.into_iter().map(T::to_f64).collect();
+            cache.judge(self.prices, self.b, &z, &written, rows.total, others)
+        });
+        Answer { z, status, certificate }
     }
 }

@@ -65,7 +65,7 @@ impl Goal<'_> {
     }
 }
 
-/// Solves the problem of `cache` from `z`, leaving the weights there; returns z and the gap.
+/// Solves the problem of `cache` from `z`, leaving the weights there; returns z.
 pub(super) fn solve(
     context: &Context<'_>,
     cache: &mut Cache,
@@ -73,7 +73,7 @@ pub(super) fn solve(
     z: Vec<Dd>,
     start: f64,
     budget: &mut Budget,
-) -> Result<(Vec<Dd>, f64)> {
+) -> Result<Vec<Dd>> {
     let Prices { l1, l2 } = goal.prices;
     let squares: f64 = (0..cache.len()).flat_map(|i| cache.row(i)).map(|x| x * x).sum();
     let typical = (squares / cache.k as f64).max(f64::MIN_POSITIVE);
@@ -114,9 +114,9 @@ pub(super) fn solve(
         }
         softened = (softened * FALL).max(least);
     }
-    let (gap, weights, z) = best;
+    let (_, weights, z) = best;
     cache.weights = weights;
-    Ok((z, gap))
+    Ok(z)
 }
 
 /// Minimises φ from `z` until ‖∇φ‖ ≤ `wanted` or nothing is gained; returns how many rows move.

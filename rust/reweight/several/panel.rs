@@ -1,11 +1,15 @@
 //! Eight rows side by side, a lane for each: what a row costs beside its numbers (sums across lanes,
 //! loops of k turns) is shared by eight. Products have the bits of [`super::dot`], so it does not matter
 //! which rows are looked at together.
+//!
+//! Where there are few criteria the rows are turned into columns before they are added up, in registers;
+//! where there are many, each row is added up as it lies, and only its eight sums are turned.
 
-use super::dot::Price;
-use crate::fixed::{Grid, Steps};
 use crate::float::Float;
-use crate::lanes::{Kernel, Lanes, Tally, WIDTH, with_lanes};
+use crate::lanes::{Lanes, WIDTH};
+
+/// Up to so many criteria rows are turned into columns.
+pub(super) const COLUMNS: usize = 16;
 
 /// Contiguous rows of k numbers, each to be multiplied by `scale`.
 #[derive(Clone, Copy)]
@@ -16,294 +20,205 @@ pub(super) struct Panel<'a, T> {
 }
 
 impl<T: Float> Panel<'_, T> {
-    /// ψ·z of every row, as [`super::dot::dot`] forms it.
-    pub(super) fn dots(self, z: &[f64]) -> Vec<f64> {
-        with_lanes(Dots { panel: self, z })
-    }
-
-    /// ψ·z of every row as a pair, as [`super::dot::dot_pair`] forms it: the high and the low parts.
-    pub(super) fn pairs(self, z: &Price) -> [Vec<f64>; 2] {
-        with_lanes(Pairs { panel: self, z })
-    }
-
-    /// ‖ψ‖² of every row, and the largest number of all.
-    pub(super) fn sizes(self) -> (Vec<f64>, f64) {
-        with_lanes(Sizes { panel: self })
-    }
-
-    /// Σψλ over the rows, at most [`Grid::ROOM`] of them.
-    pub(super) fn effect(self, weights: &[f64], grid: Grid) -> Vec<Steps> {
-        with_lanes(Effect { panel: self, weights, grid })
-    }
-
-    fn len(self) -> usize {
+    pub(super) fn len(self) -> usize {
         self.rows.len() / self.k
     }
 
     /// Calls `f` with the place of the first of eight rows and those rows, the last ones filled up with
     /// rows of zeros.
     #[inline(always)]
-    pub(super) fn each_eight(self, mut f: impl FnMut(usize, &[T])) {
-        let mut eights = self.rows.chunks_exact(WIDTH * self.k);
+    pub(super) fn each_eight(self, mut f: impl FnMut(usize, Eight<'_, T>)) {
+        let Self { rows, k, scale } = self;
+        let mut eights = rows.chunks_exact(WIDTH * k);
         let mut first = 0;
-        for eight in &mut eights {
-            f(first, eight);
+        for rows in &mut eights {
+            f(first, Eight { rows, k, scale });
             first += WIDTH;
         }
         if !eights.remainder().is_empty() {
             let mut filled = eights.remainder().to_vec();
-            filled.resize(WIDTH * self.k, T::ZERO);
-            f(first, &filled);
+            filled.resize(WIDTH * k, T::ZERO);
+            f(first, Eight { rows: &filled, k, scale });
         }
     }
 }
 
-/// Column `c` of eight rows.
-#[inline(always)]
-pub(super) fn column<L: Lanes, T: Float>(lanes: L, eight: &[T], k: usize, c: usize) -> L::Floats {
-    let last = &eight[..=(WIDTH - 1) * k + c];
-    lanes.load(&std::array::from_fn(|i| last[i * k + c].to_f64()))
+/// Eight rows.
+#[derive(Clone, Copy)]
+pub(super) struct Eight<'a, T> {
+    rows: &'a [T],
+    k: usize,
+    scale: f64,
 }
 
-#[inline(always)]
-fn put<L: Lanes>(lanes: L, x: L::Floats, to: &mut [f64]) {
-    let x = lanes.store(x);
-    to.copy_from_slice(&x[..to.len()]);
+/// Which numbers of z numbers of rows go with.
+#[derive(Clone, Copy)]
+pub(super) enum Place {
+    /// One column of eight rows.
+    Column(usize),
+    /// Eight neighbouring columns of a row.
+    Octet(usize),
 }
 
-/// Adds up what [`super::dot::dot`] keeps in eight lanes.
-#[inline(always)]
-pub(super) fn across<L: Lanes>(lanes: L, sums: [L::Floats; WIDTH]) -> L::Floats {
-    let [a, b, c, d, e, f, g, h] = sums;
-    let even = lanes.add(lanes.add(a, e), lanes.add(c, g));
-    lanes.add(even, lanes.add(lanes.add(b, f), lanes.add(d, h)))
-}
-
-/// Calls `f` with every column and its place among the eight sums of a row.
-#[inline(always)]
-pub(super) fn each_column(k: usize, mut f: impl FnMut(usize, usize)) {
-    for head in (0..k - k % WIDTH).step_by(WIDTH) {
-        for slot in 0..WIDTH {
-            f(head + slot, slot);
+impl Place {
+    #[inline(always)]
+    pub(super) fn of<L: Lanes>(self, lanes: L, z: &[f64]) -> L::Floats {
+        match self {
+            Self::Column(c) => lanes.splat(z[c]),
+            Self::Octet(o) => load(lanes, &z[o * WIDTH..]),
         }
     }
-    for slot in 0..k % WIDTH {
-        f(k - k % WIDTH + slot, slot);
-    }
 }
 
-struct Dots<'a, T> {
-    panel: Panel<'a, T>,
-    z: &'a [f64],
-}
-
-impl<T: Float> Kernel for Dots<'_, T> {
-    type Output = Vec<f64>;
-
-    #[inline(always)]
-    fn run<L: Lanes>(self, lanes: L) -> Vec<f64> {
-        let Self { panel, z } = self;
-        let (k, scale, n) = (panel.k, lanes.splat(panel.scale), panel.len());
-        let mut dots = vec![0.0; n];
-        panel.each_eight(
-            #[inline(always)]
-            |first, eight| {
-                let mut sums = [lanes.splat(0.0); WIDTH];
-                each_column(
-                    k,
-                    #[inline(always)]
-                    |c, slot| {
-                        let x = lanes.mul(column(lanes, eight, k, c), scale);
-                        sums[slot] = lanes.add(sums[slot], lanes.mul(x, lanes.splat(z[c])));
-                    },
-                );
-                put(lanes, across(lanes, sums), &mut dots[first..n.min(first + WIDTH)]);
-            },
-        );
-        dots
-    }
-}
-
-struct Sizes<'a, T> {
-    panel: Panel<'a, T>,
-}
-
-impl<T: Float> Kernel for Sizes<'_, T> {
-    type Output = (Vec<f64>, f64);
-
-    #[inline(always)]
-    fn run<L: Lanes>(self, lanes: L) -> (Vec<f64>, f64) {
-        let panel = self.panel;
-        let (k, scale, n) = (panel.k, lanes.splat(panel.scale), panel.len());
-        let mut squares = vec![0.0; n];
-        let mut largest = lanes.splat(0.0);
-        panel.each_eight(
-            #[inline(always)]
-            |first, eight| {
-                let mut sums = [lanes.splat(0.0); WIDTH];
-                each_column(
-                    k,
-                    #[inline(always)]
-                    |c, slot| {
-                        let x = lanes.mul(column(lanes, eight, k, c), scale);
-                        sums[slot] = lanes.add(sums[slot], lanes.mul(x, x));
-                        largest = lanes.max(lanes.abs(x), largest);
-                    },
-                );
-                put(lanes, across(lanes, sums), &mut squares[first..n.min(first + WIDTH)]);
-            },
-        );
-        (squares, lanes.largest(largest))
-    }
-}
-
-struct Pairs<'a, T> {
-    panel: Panel<'a, T>,
-    z: &'a Price,
-}
-
-/// a + b and its rounding error.
+/// The first eight numbers, filled up with zeros.
 #[inline(always)]
-fn two_sum<L: Lanes>(lanes: L, a: L::Floats, b: L::Floats) -> [L::Floats; 2] {
-    let hi = lanes.add(a, b);
-    let b_part = lanes.sub(hi, a);
-    [hi, lanes.add(lanes.sub(a, lanes.sub(hi, b_part)), lanes.sub(b, b_part))]
-}
-
-impl<T: Float> Kernel for Pairs<'_, T> {
-    type Output = [Vec<f64>; 2];
-
-    #[inline(always)]
-    fn run<L: Lanes>(self, lanes: L) -> [Vec<f64>; 2] {
-        let Self { panel, z } = self;
-        let (k, scale, n) = (panel.k, lanes.splat(panel.scale), panel.len());
-        let mut pulls = [vec![0.0; n], vec![0.0; n]];
-        panel.each_eight(
-            #[inline(always)]
-            |first, eight| {
-                let (mut hi, mut lo) = ([lanes.splat(0.0); WIDTH], [lanes.splat(0.0); WIDTH]);
-                each_column(
-                    k,
-                    #[inline(always)]
-                    |c, slot| {
-                        let x = lanes.mul(column(lanes, eight, k, c), scale);
-                        let price = lanes.splat(z.hi[c]);
-                        let product = lanes.mul(x, price);
-                        let off = lanes.fma(x, price, lanes.sub(lanes.splat(-0.0), product));
-                        let [sum, tail] = two_sum(lanes, hi[slot], product);
-                        hi[slot] = sum;
-                        let rest = lanes.add(off, lanes.mul(x, lanes.splat(z.lo[c])));
-                        lo[slot] = lanes.add(lo[slot], lanes.add(tail, rest));
-                    },
-                );
-                for half in [4, 2, 1] {
-                    for i in 0..half {
-                        let [sum, tail] = two_sum(lanes, hi[i], hi[i + half]);
-                        hi[i] = sum;
-                        lo[i] = lanes.add(lo[i], lanes.add(lo[i + half], tail));
-                    }
-                }
-                let last = n.min(first + WIDTH);
-                for (part, x) in pulls.iter_mut().zip(two_sum(lanes, hi[0], lo[0])) {
-                    put(lanes, x, &mut part[first..last]);
-                }
-            },
-        );
-        pulls
+pub(super) fn load<L: Lanes, T: Float>(lanes: L, from: &[T]) -> L::Floats {
+    match from.first_chunk::<WIDTH>() {
+        Some(eight) => lanes.read(eight),
+        None => lanes.load(&std::array::from_fn(|i| from.get(i).map_or(0.0, |x| x.to_f64()))),
     }
 }
 
-struct Effect<'a, T> {
-    panel: Panel<'a, T>,
-    weights: &'a [f64],
-    grid: Grid,
-}
-
-impl<T: Float> Kernel for Effect<'_, T> {
-    type Output = Vec<Steps>;
-
-    /// Whole eights of columns lie side by side in a row; of the others a lane is a row.
+impl<T: Float> Eight<'_, T> {
+    /// The numbers of columns 8·`o` to 8·`o` + 7 of row `i`, filled up with zeros.
     #[inline(always)]
-    fn run<L: Lanes>(self, lanes: L) -> Vec<Steps> {
-        let Self { panel, weights, grid } = self;
-        let (k, scale) = (panel.k, lanes.splat(panel.scale));
-        let mut octets = vec![Tally::new(lanes, grid); k / WIDTH];
-        let mut others = vec![Tally::new(lanes, grid); k % WIDTH];
-        let mut eights = 0;
-        panel.each_eight(
-            #[inline(always)]
-            |first, eight| {
-                let given = &weights[first..weights.len().min(first + WIDTH)];
-                if given.iter().all(|&weight| weight == 0.0) {
-                    return;
-                }
-                let mut own = [0.0; WIDTH];
-                own[..given.len()].copy_from_slice(given);
-                eights += 1;
-                for (o, tally) in octets.iter_mut().enumerate() {
-                    let mut sums = *tally;
-                    for (row, weight) in own.iter().enumerate() {
-                        let (columns, _) = eight[row * k + o * WIDTH..].as_chunks::<WIDTH>();
-                        let x = lanes.mul(lanes.read(&columns[0]), scale);
-                        sums.add_product(lanes, x, lanes.splat(*weight));
-                    }
-                    *tally = sums;
-                }
-                let own = lanes.load(&own);
-                for (c, tally) in (k - k % WIDTH..).zip(&mut others) {
-                    tally.add_product(lanes, lanes.mul(column(lanes, eight, k, c), scale), own);
-                }
-            },
-        );
-        let wide = octets.into_iter().flat_map(|tally| tally.by_lane(lanes, WIDTH * eights));
-        let mut steps: Vec<Steps> = wide.collect();
-        steps.extend(others.into_iter().map(|tally| tally.steps(lanes, eights)));
-        steps
+    pub(super) fn octet<L: Lanes>(self, lanes: L, i: usize, o: usize) -> L::Floats {
+        let x = load(lanes, &self.rows[i * self.k + o * WIDTH..(i + 1) * self.k]);
+        lanes.mul(x, lanes.splat(self.scale))
     }
-}
 
-#[cfg(test)]
-mod tests {
-    use super::super::dot::{dot, dot_pair};
-    use super::*;
-    use crate::fixed::Fixed;
-    use crate::vecmath::Dd;
-
-    #[test]
-    fn eight_rows_at_a_time_have_the_bits_of_one() {
-        let mut state = 1u64;
-        let mut next = || {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            (state >> 11) as f64 / (1u64 << 52) as f64 - 1.0
-        };
-        for k in [2, 3, 7, 8, 9, 16, 21, 32] {
-            for n in [1, 8, 21] {
-                let rows: Vec<f64> = (0..n * k).map(|_| next()).collect();
-                let z: Vec<Dd> = (0..k).map(|_| Dd { hi: next(), lo: next() * 1e-17 }).collect();
-                let weights: Vec<f64> = (0..n).map(|j| if j % 3 == 0 { 0.0 } else { next() }).collect();
-                let (z, scale, grid) = (Price::new(&z), 0.5, Grid::below(2));
-                let panel = Panel { rows: &rows, k, scale };
-                let (dots, pairs, sizes) = (panel.dots(&z.hi), panel.pairs(&z), panel.sizes());
-                let mut sums = vec![Fixed::default(); k];
-                for (j, row) in rows.chunks_exact(k).enumerate() {
-                    assert_eq!(dots[j], dot(row, scale, &z.hi));
-                    let pair = dot_pair(row, scale, &z);
-                    assert_eq!([pairs[0][j], pairs[1][j]], [pair.hi, pair.lo]);
-                    let scaled: Vec<f64> = row.iter().map(|x| x * scale).collect();
-                    assert_eq!(sizes.0[j], dot(&scaled, 1.0, &scaled));
-                    for (sum, x) in sums.iter_mut().zip(&scaled) {
-                        let product = Dd::two_product(*x, weights[j]);
-                        *sum += grid.steps(product.hi, product.lo);
-                    }
-                }
-                assert_eq!(sizes.1, rows.iter().fold(0.0, |most: f64, x| most.max((x * scale).abs())));
-                let mut ours = vec![Fixed::default(); k];
-                ours.iter_mut().zip(panel.effect(&weights, grid)).for_each(|(sum, steps)| *sum += steps);
-                let values = |sums: &[Fixed]| -> Vec<[f64; 2]> {
-                    sums.iter().map(|sum| sum.value(&grid)).map(|v| [v.hi, v.lo]).collect()
-                };
-                assert_eq!(values(&ours), values(&sums));
+    /// Writes every column of at most `COLUMNS` to `columns`.
+    #[inline(always)]
+    pub(super) fn turn<L: Lanes>(self, lanes: L, columns: &mut [L::Floats; COLUMNS]) {
+        let Self { rows, k, scale } = self;
+        let scale = lanes.splat(scale);
+        if k < 4 {
+            for (c, column) in columns[..k].iter_mut().enumerate() {
+                let last = &rows[..=(WIDTH - 1) * k + c];
+                let x = lanes.load(&std::array::from_fn(|i| last[i * k + c].to_f64()));
+                *column = lanes.mul(x, scale);
+            }
+            return;
+        }
+        let none = [T::ZERO; 4];
+        for c in (0..k).step_by(4) {
+            // Of the last four some may have been among those before.
+            let c = c.min(k - 4);
+            let mut four = [&none; WIDTH];
+            for (i, slot) in four.iter_mut().enumerate() {
+                *slot = rows[i * k + c..].first_chunk().unwrap_or(&none);
+            }
+            for (column, x) in columns[c..c + 4].iter_mut().zip(lanes.columns(four)) {
+                *column = lanes.mul(x, scale);
             }
         }
     }
+
+    /// What `add` makes of all numbers of each row, in the eight sums that [`super::dot::dot`] keeps: a lane
+    /// for each row. `columns` is room to work in.
+    #[inline(always)]
+    pub(super) fn sums<L: Lanes, const N: usize>(
+        self,
+        lanes: L,
+        columns: &mut [L::Floats; COLUMNS],
+        add: impl FnMut(&mut [L::Floats; N], L::Floats, Place),
+    ) -> [[L::Floats; N]; WIDTH] {
+        if self.k <= COLUMNS {
+            self.turn(lanes, columns);
+            sums_of_columns(lanes, &columns[..self.k], add)
+        } else {
+            self.sums_of_rows(lanes, add)
+        }
+    }
+
+    #[inline(always)]
+    fn sums_of_rows<L: Lanes, const N: usize>(
+        self,
+        lanes: L,
+        mut add: impl FnMut(&mut [L::Floats; N], L::Floats, Place),
+    ) -> [[L::Floats; N]; WIDTH] {
+        let mut rows = [[lanes.splat(0.0); N]; WIDTH];
+        for (i, row) in rows.iter_mut().enumerate() {
+            let mut sums = *row;
+            for o in 0..self.k.div_ceil(WIDTH) {
+                add(&mut sums, self.octet(lanes, i, o), Place::Octet(o));
+            }
+            *row = sums;
+        }
+        let mut turned = rows;
+        for n in 0..N {
+            let mut numbers = [[0.0; WIDTH]; WIDTH];
+            for (slots, sums) in numbers.iter_mut().zip(&rows) {
+                *slots = lanes.store(sums[n]);
+            }
+            for half in [0, 1] {
+                let mut four = [&[0.0; 4]; WIDTH];
+                for (slot, row) in four.iter_mut().zip(&numbers) {
+                    *slot = &row.as_chunks().0[half];
+                }
+                for (slot, x) in turned[4 * half..].iter_mut().zip(lanes.columns(four)) {
+                    slot[n] = x;
+                }
+            }
+        }
+        turned
+    }
+
+    /// ψ·z of all rows, of more than `COLUMNS` numbers.
+    #[inline(always)]
+    pub(super) fn dots_of_rows<L: Lanes>(self, lanes: L, z: &[f64]) -> L::Floats {
+        across(lanes, &self.sums_of_rows(lanes, product(lanes, z)), 0)
+    }
+}
+
+/// ψ·z of eight rows, given as columns.
+#[inline(always)]
+pub(super) fn dots_of_columns<L: Lanes>(lanes: L, columns: &[L::Floats], z: &[f64]) -> L::Floats {
+    across(lanes, &sums_of_columns(lanes, columns, product(lanes, z)), 0)
+}
+
+#[inline(always)]
+pub(super) fn product<L: Lanes>(lanes: L, z: &[f64]) -> impl FnMut(&mut [L::Floats; 1], L::Floats, Place) {
+    #[inline(always)]
+    move |[sum], x, place| *sum = lanes.add(*sum, lanes.mul(x, place.of(lanes, z)))
+}
+
+#[inline(always)]
+fn sums_of_columns<L: Lanes, const N: usize>(
+    lanes: L,
+    columns: &[L::Floats],
+    mut add: impl FnMut(&mut [L::Floats; N], L::Floats, Place),
+) -> [[L::Floats; N]; WIDTH] {
+    let mut sums = [[lanes.splat(0.0); N]; WIDTH];
+    for (o, columns) in columns.chunks(WIDTH).enumerate() {
+        // Unrolled, so that the sums stay in registers.
+        for (slot, sum) in sums.iter_mut().enumerate() {
+            if let Some(&x) = columns.get(slot) {
+                add(sum, x, Place::Column(o * WIDTH + slot));
+            }
+        }
+    }
+    sums
+}
+
+/// Writes the lanes for which there is a place.
+#[inline(always)]
+pub(super) fn put<L: Lanes, T: Float>(lanes: L, x: L::Floats, to: &mut [T]) {
+    let x = lanes.write(x);
+    match to.first_chunk_mut() {
+        Some(eight) => *eight = x,
+        None => to.iter_mut().zip(x).for_each(|(slot, x)| *slot = x),
+    }
+}
+
+/// Adds up what [`super::dot::dot`] keeps in eight lanes, of sums number `n`.
+#[inline(always)]
+pub(super) fn across<L: Lanes, const N: usize>(
+    lanes: L,
+    sums: &[[L::Floats; N]; WIDTH],
+    n: usize,
+) -> L::Floats {
+    let [a, b, c, d, e, f, g, h] = sums;
+    let even = lanes.add(lanes.add(a[n], e[n]), lanes.add(c[n], g[n]));
+    lanes.add(even, lanes.add(lanes.add(b[n], f[n]), lanes.add(d[n], h[n])))
 }

@@ -42,7 +42,7 @@ pub(super) fn price<T: Float>(
     let price = Price::new(z);
     let least = prices.l1 - rows.rounding(&price);
     let parts = context.map_chunks(rows.n, rows.chunk(), |range| {
-        let pulls = rows.pulls_where(range, &price, |_, v| v.abs() >= least);
+        let pulls = rows.pulls_where(range, &price, least, |_| false);
         let mut part = Part::default();
         for (j, v) in pulls {
             part.look(rows, prices, v, j, known);

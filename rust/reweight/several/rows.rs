@@ -5,8 +5,10 @@ use std::ops::Range;
 
 use super::cache::{Measure, Prices};
 use super::dot::{Price, dot, dot_pair};
+use super::effect::{Given, effect};
 use super::exact::add_all;
 use super::panel::Panel;
+use super::products::Surveyed;
 use crate::error::Result;
 use crate::fixed::{Exact, Fixed, Grid, Steps, exponent, power_of_two};
 use crate::float::Float;
@@ -14,15 +16,13 @@ use crate::lanes::WIDTH;
 use crate::par::Context;
 use crate::reweight::Bound;
 use crate::reweight::problem::require_finite_everywhere;
-use crate::simd::dispatch;
+use crate::simd::{LANES, dispatch};
 use crate::vecmath::Dd;
 
 /// Numbers of Ψ per chunk: a chunk stays in a core's cache, its k sums are small beside it.
 const BLOCK: usize = 1 << 16;
 /// Fewest rows of a chunk.
 const FEWEST: usize = 256;
-/// Up to so many criteria a row by itself costs more than eight side by side.
-const NARROW: usize = 16;
 /// Where at most one in so many rows is wanted, each is looked at by itself.
 const FEW: usize = 8;
 /// Numbers within 2^±this need no scaling for their squares to be told apart.
@@ -58,6 +58,7 @@ struct Survey {
     finite: bool,
     largest: f64,
     longest: f64,
+    steepest: f64,
     squares: Exact,
 }
 
@@ -111,18 +112,16 @@ impl<'a, T: Float> Rows<'a, T> {
         }
         rows.scale = c;
         rows.largest = extremes[0] * c;
-        let steepest = context.map_chunks_mut(&mut v, BLOCK, |_, slots| {
-            let mut most = 0.0;
-            for v in slots {
-                *v *= unit * unit;
-                most = if v.abs() > most { v.abs() } else { most };
-            }
-            most
+        let unit = unit * unit;
+        context.map_chunks_mut(&mut v, BLOCK, |_, slots| {
+            dispatch(
+                #[inline(always)]
+                || slots.iter_mut().for_each(|v| *v *= unit),
+            );
         })?;
-        let steepest = steepest.into_iter().fold(0.0, f64::max);
         Exact::over_shards(shards, std::slice::from_mut(&mut survey.squares))?;
-        rows.squares = survey.squares.value().value() * unit * unit;
-        let mut extremes = [survey.longest * unit * unit, rows.furthest_rest(context)?, steepest];
+        rows.squares = survey.squares.value().value() * unit;
+        let mut extremes = [survey.longest * unit, rows.furthest_rest(context)?, survey.steepest * unit];
         shards.max(&mut extremes)?;
         rows.longest = extremes[0].sqrt();
         rows.furthest_rest = extremes[1];
@@ -134,10 +133,8 @@ impl<'a, T: Float> Rows<'a, T> {
     fn survey(&self, context: &Context<'_>, b: &[f64], v: &mut [f64]) -> Result<Survey> {
         let parts = context.map_chunks_mut(v, self.chunk(), |first, slots| {
             let panel = self.panel(first..first + slots.len());
-            slots.copy_from_slice(&self.dots(first..first + slots.len(), b));
-            let (squares, largest) = panel.sizes();
-            let longest = squares.iter().fold(0.0, |most, &x| if x > most { x } else { most });
-            let mut survey = Survey { finite: true, largest, longest, ..Survey::default() };
+            let Surveyed { squares, longest, steepest, largest } = panel.survey(b, slots);
+            let mut survey = Survey { finite: true, largest, longest, steepest, ..Survey::default() };
             // An infinity or a NaN makes its row's square so, too; so does a number that is large.
             if !squares.iter().fold(true, |finite, x| finite & x.is_finite()) {
                 survey.finite = panel.rows.iter().all(|x| x.to_f64().is_finite());
@@ -150,6 +147,7 @@ impl<'a, T: Float> Rows<'a, T> {
             all.finite &= part.finite;
             all.largest = all.largest.max(part.largest);
             all.longest = all.longest.max(part.longest);
+            all.steepest = all.steepest.max(part.steepest);
             all.squares.join(&part.squares);
         }
         Ok(all)
@@ -188,29 +186,27 @@ impl<'a, T: Float> Rows<'a, T> {
         Panel { rows: &self.psi[range.start * self.k..range.end * self.k], k: self.k, scale: self.scale }
     }
 
-    /// ψ·z of the rows of a chunk, with the bits of [`Self::dot`].
-    pub(super) fn dots(&self, range: Range<usize>, z: &[f64]) -> Vec<f64> {
-        if self.k <= NARROW {
-            return self.panel(range).dots(z);
-        }
-        dispatch(
-            #[inline(always)]
-            || range.map(|j| dot(self.row(j), self.scale, z)).collect(),
-        )
-    }
-
-    /// The rows of a chunk that `is_wanted` says of their place and ψ·z, with ψ·z as a pair.
+    /// The rows of a chunk of which |ψ·z| is at least `least` or that `are_wanted` by their places, with ψ·z as
+    /// a pair. `are_wanted` may tell of some neighbours that one is wanted.
     pub(super) fn pulls_where(
         &self,
         range: Range<usize>,
         z: &Price,
-        is_wanted: impl Fn(usize, f64) -> bool,
+        least: f64,
+        are_wanted: impl Fn(Range<usize>) -> bool,
     ) -> Vec<(usize, Dd)> {
-        let dots = self.dots(range.clone(), &z.hi);
+        let dots = self.panel(range.clone()).dots(&z.hi);
         let mut wanted = Vec::new();
-        for (j, v) in range.clone().zip(dots) {
-            if is_wanted(j, v) {
-                wanted.push((j, Dd::default()));
+        for (i, some) in dots.chunks(LANES).enumerate() {
+            let first = range.start + i * LANES;
+            let any = some.iter().fold(false, |any, v| any | (v.abs() >= least));
+            if !any && !are_wanted(first..first + some.len()) {
+                continue;
+            }
+            for (j, v) in (first..).zip(some) {
+                if v.abs() >= least || are_wanted(j..j + 1) {
+                    wanted.push((j, Dd::default()));
+                }
             }
         }
         if wanted.len() > range.len() / FEW {
@@ -252,6 +248,14 @@ impl<'a, T: Float> Rows<'a, T> {
         [self.lower.at(j), self.upper.at(j)]
     }
 
+    /// The box of a range of rows.
+    pub(super) fn box_of(&self, range: Range<usize>) -> [Bound<'_, T>; 2] {
+        [&self.lower, &self.upper].map(|bound| match bound {
+            Bound::All(value) => Bound::All(*value),
+            Bound::Each(values) => Bound::Each(&values[range.clone()]),
+        })
+    }
+
     /// The lower and the upper bounds of the eight rows from `first`, what is past the last row arbitrary.
     #[inline(always)]
     pub(super) fn bounds_of_eight(&self, first: usize) -> [[f64; WIDTH]; 2] {
@@ -268,6 +272,13 @@ impl<'a, T: Float> Rows<'a, T> {
     #[inline(always)]
     pub(super) fn resting(&self, j: usize) -> f64 {
         0f64.max(self.lower.at(j)).min(self.upper.at(j))
+    }
+
+    /// No λ(z) is larger.
+    pub(super) fn most(&self, prices: Prices, z: &[Dd]) -> f64 {
+        let length = z.iter().map(|z| z.value().powi(2)).sum::<f64>().sqrt();
+        let free = (length * self.longest * (1.0 + 1e-9) - prices.l1) / (2.0 * prices.l2);
+        free.max(self.furthest_rest)
     }
 
     /// Largest distance of Ψz's entries, formed by [`Self::dot`], from their true values.
@@ -301,7 +312,7 @@ impl<'a, T: Float> Rows<'a, T> {
         let grid = grid(most);
         let parts = context.map_chunks(self.n, self.chunk(), |range| {
             let weights: Vec<f64> = range.clone().map(&weight).collect();
-            self.panel(range).effect(&weights, grid)
+            effect(self.panel(range), Given(&weights), grid)
         })?;
         self.joined(context, &grid, parts)
     }

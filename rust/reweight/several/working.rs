@@ -2,7 +2,7 @@
 //! cache; a pass over all rows then says which others would move at that price. The furthest above l1
 //! join, those well below it leave, until none would move.
 
-use super::cache::{Cache, Prices, least_gap};
+use super::cache::{Cache, Prices};
 use super::newton::{Budget, Goal, solve};
 use super::pricing::{furthest, price};
 use super::rows::Rows;
@@ -25,6 +25,8 @@ pub(super) const NEAR: f64 = 1e-6;
 pub(super) struct Found {
     pub(super) cache: Cache,
     pub(super) z: Vec<Dd>,
+    /// What the others add to the terms of the gap.
+    pub(super) others: [f64; 3],
     pub(super) status: Status,
 }
 
@@ -63,14 +65,10 @@ pub(super) fn working_set<T: Float>(
         // What is left for the working set: b − Σ_{others} ψλ.
         let target: Vec<Dd> = cache.effect(&resting).into_iter().zip(rest).map(|(own, &r)| own - r).collect();
         let goal = Goal { prices, target: &target, gap: 0.3 * gap };
-        let (price_found, own_gap) = solve(context, &mut cache, goal, z, start, budget)?;
-        z = price_found;
+        z = solve(context, &mut cache, goal, z, start, budget)?;
         start = NEAR;
         let priced = price(context, rows, prices, &z, &cache.ids)?;
-        let objective = objective(&cache, prices, &target);
-        let length = cache.length(prices);
-        // No objective is negative.
-        let total = least_gap(prices, rows.total, objective, length, own_gap, priced.terms).min(objective);
+        let total = cache.judge(prices, &target, &z, &cache.weights, rows.total, priced.terms).gap;
         let status = if total <= gap {
             Status::Solved
         } else if budget.is_spent() {
@@ -80,7 +78,7 @@ pub(super) fn working_set<T: Float>(
         };
         let is_last = status != Status::Stalled || priced.count == 0;
         if best.as_ref().is_none_or(|(least, _)| total < *least) {
-            best = Some((total, Found { cache: cache.clone(), z: z.clone(), status }));
+            best = Some((total, Found { cache: cache.clone(), z: z.clone(), others: priced.terms, status }));
         }
         if is_last {
             if let Some((_, found)) = &mut best {
@@ -103,10 +101,4 @@ pub(super) fn working_set<T: Float>(
         cache.add(context, rows, &joining, 1.0)?;
     }
     Ok(best.map(|(_, found)| found))
-}
-
-fn objective(cache: &Cache, prices: Prices, target: &[Dd]) -> f64 {
-    let residual = cache.effect(&cache.weights).into_iter().zip(target);
-    let squares: f64 = residual.map(|(effect, &b)| (effect - b).value().powi(2)).sum();
-    squares + cache.weights.iter().map(|w| prices.l1 * w.abs() + prices.l2 * w * w).sum::<f64>()
 }

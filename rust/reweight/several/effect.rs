@@ -1,0 +1,225 @@
+//! Ψᵀλ of contiguous rows in one reading of them, exactly: what a step of the [dense
+//! route](super::dense) costs. Eight rows are priced, answered and counted while they are in a core's
+//! nearest cache; where there are few criteria, in its registers.
+
+use super::cache::Prices;
+use super::panel::{COLUMNS, Panel, dots_of_columns, load, put};
+use crate::fixed::{Grid, Steps};
+use crate::float::Float;
+use crate::lanes::{Kernel, Lanes, Tally, WIDTH, with_lanes};
+use crate::reweight::Bound;
+
+/// The weights of eight rows from `first`; `pulls` gives ψ·z of them.
+pub(super) trait Weights {
+    fn of_eight<L: Lanes>(
+        &mut self,
+        lanes: L,
+        first: usize,
+        pulls: impl FnOnce(&[f64]) -> L::Floats,
+    ) -> L::Floats;
+}
+
+/// Weights that are known.
+pub(super) struct Given<'a>(pub(super) &'a [f64]);
+
+impl Weights for Given<'_> {
+    #[inline(always)]
+    fn of_eight<L: Lanes>(
+        &mut self,
+        lanes: L,
+        first: usize,
+        _: impl FnOnce(&[f64]) -> L::Floats,
+    ) -> L::Floats {
+        load(lanes, &self.0[first..])
+    }
+}
+
+/// Weights λ(z) in a box, written down as they come.
+pub(super) struct Answers<'a, T> {
+    pub(super) z: &'a [f64],
+    pub(super) prices: Prices,
+    pub(super) lower: Bound<'a, T>,
+    pub(super) upper: Bound<'a, T>,
+    pub(super) to: &'a mut [T],
+    /// Whether weights count as written, rounded to their type.
+    pub(super) rounded: bool,
+}
+
+/// The bounds of eight rows from `first`.
+#[inline(always)]
+fn bounds_of_eight<L: Lanes, T: Float>(lanes: L, bound: Bound<'_, T>, first: usize) -> L::Floats {
+    match bound {
+        Bound::All(value) => lanes.splat(value.to_f64()),
+        Bound::Each(values) => load(lanes, &values[first..]),
+    }
+}
+
+impl<T: Float> Weights for Answers<'_, T> {
+    #[inline(always)]
+    fn of_eight<L: Lanes>(
+        &mut self,
+        lanes: L,
+        first: usize,
+        pulls: impl FnOnce(&[f64]) -> L::Floats,
+    ) -> L::Floats {
+        let v = pulls(self.z);
+        let lower = bounds_of_eight(lanes, self.lower, first);
+        let upper = bounds_of_eight(lanes, self.upper, first);
+        let size = lanes.sub(lanes.abs(v), lanes.splat(self.prices.l1));
+        let pull = lanes.mul(lanes.max(size, lanes.splat(0.0)), lanes.splat(0.5 / self.prices.l2));
+        let weights = lanes.min(lanes.max(lanes.with_sign(pull, v), lower), upper);
+        // No weight is −0.
+        let weights = lanes.add(weights, lanes.splat(0.0));
+        put(lanes, weights, &mut self.to[first..]);
+        if self.rounded { lanes.read(&lanes.write::<T>(weights)) } else { weights }
+    }
+}
+
+/// Σψλ over the rows of `panel`, at most [`Grid::ROOM`] of them.
+pub(super) fn effect<T: Float>(panel: Panel<'_, T>, weights: impl Weights, grid: Grid) -> Vec<Steps> {
+    with_lanes(Effect { panel, weights, grid })
+}
+
+struct Effect<'a, T, W> {
+    panel: Panel<'a, T>,
+    weights: W,
+    grid: Grid,
+}
+
+impl<T: Float, W: Weights> Effect<'_, T, W> {
+    #[inline(always)]
+    fn by_columns<L: Lanes>(self, lanes: L) -> Vec<Steps> {
+        let Self { panel, mut weights, grid } = self;
+        let k = panel.k;
+        let (mut tallies, mut columns) = ([Tally::new(lanes, grid); COLUMNS], [lanes.splat(0.0); COLUMNS]);
+        let mut eights = 0;
+        panel.each_eight(
+            #[inline(always)]
+            |first, eight| {
+                eight.turn(lanes, &mut columns);
+                let weights = weights.of_eight(
+                    lanes,
+                    first,
+                    #[inline(always)]
+                    |z| dots_of_columns(lanes, &columns[..k], z),
+                );
+                eights += 1;
+                for (tally, &column) in tallies[..k].iter_mut().zip(&columns) {
+                    tally.add_product(lanes, column, weights);
+                }
+            },
+        );
+        tallies[..k].iter().map(|tally| tally.steps(lanes, eights)).collect()
+    }
+
+    /// Columns lie side by side in a row; what is past the last of them is not looked at again.
+    #[inline(always)]
+    fn by_rows<L: Lanes>(self, lanes: L) -> Vec<Steps> {
+        let Self { panel, mut weights, grid } = self;
+        let k = panel.k;
+        let mut octets = vec![Tally::new(lanes, grid); k.div_ceil(WIDTH)];
+        let mut eights = 0;
+        panel.each_eight(
+            #[inline(always)]
+            |first, eight| {
+                let weights = lanes.store(weights.of_eight(
+                    lanes,
+                    first,
+                    #[inline(always)]
+                    |z| eight.dots_of_rows(lanes, z),
+                ));
+                if weights == [0.0; WIDTH] {
+                    return;
+                }
+                eights += 1;
+                for (o, tally) in octets.iter_mut().enumerate() {
+                    let mut sums = *tally;
+                    for (i, &weight) in weights.iter().enumerate() {
+                        sums.add_product(lanes, eight.octet(lanes, i, o), lanes.splat(weight));
+                    }
+                    *tally = sums;
+                }
+            },
+        );
+        let steps = octets.into_iter().flat_map(|tally| tally.by_lane(lanes, WIDTH * eights));
+        steps.take(k).collect()
+    }
+}
+
+impl<T: Float, W: Weights> Kernel for Effect<'_, T, W> {
+    type Output = Vec<Steps>;
+
+    #[inline(always)]
+    fn run<L: Lanes>(self, lanes: L) -> Vec<Steps> {
+        if self.panel.k <= COLUMNS { self.by_columns(lanes) } else { self.by_rows(lanes) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::dot::dot;
+    use super::*;
+    use crate::fixed::Fixed;
+    use crate::vecmath::Dd;
+
+    #[test]
+    fn eight_rows_at_a_time_answer_like_one() {
+        let mut state = 1u64;
+        let mut next = || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 11) as f64 / (1u64 << 52) as f64 - 1.0
+        };
+        let prices = Prices { l1: 0.2, l2: 0.7 };
+        for k in [2, 3, 4, 6, 8, 13, 16, 17, 32] {
+            for n in [1, 8, 21] {
+                let rows: Vec<f64> = (0..n * k).map(|_| next()).collect();
+                let z: Vec<f64> = (0..k).map(|_| next()).collect();
+                let (scale, grid) = (0.5, Grid::below(2));
+                let panel = Panel { rows: &rows, k, scale };
+                let bounds = [-0.3, 0.1].map(|at| (0..n).map(|i| at + i as f64 / 100.0).collect::<Vec<_>>());
+                let weights: Vec<f64> = (rows.chunks_exact(k).enumerate())
+                    .map(|(j, row)| {
+                        let v = dot(row, scale, &z);
+                        let pull = ((v.abs() - prices.l1).max(0.0) * (0.5 / prices.l2)).copysign(v);
+                        pull.max(bounds[0][j]).min(bounds[1][j])
+                    })
+                    .collect();
+                let sum = |weights: &[f64]| {
+                    let mut sums = vec![Fixed::default(); k];
+                    for (row, &weight) in rows.chunks_exact(k).zip(weights) {
+                        for (sum, x) in sums.iter_mut().zip(row) {
+                            let product = Dd::two_product(x * scale, weight);
+                            *sum += grid.steps(product.hi, product.lo);
+                        }
+                    }
+                    sums.iter().map(|sum| sum.value(&grid)).collect::<Vec<_>>()
+                };
+                let total = |steps: Vec<Steps>| {
+                    let fixed = |steps| {
+                        let mut sum = Fixed::default();
+                        sum += steps;
+                        sum.value(&grid)
+                    };
+                    steps.into_iter().map(fixed).collect::<Vec<_>>()
+                };
+                let mut own = vec![1.0; n];
+                let [lower, upper] = bounds.each_ref().map(|bounds| Bound::Each(bounds));
+                let answers = Answers { z: &z, prices, lower, upper, to: &mut own, rounded: false };
+                assert_eq!(total(effect(panel, answers, grid)), sum(&weights), "k = {k}, n = {n}");
+                assert_eq!(own, weights);
+                assert_eq!(total(effect(panel, Given(&weights), grid)), sum(&weights));
+                let (mut single, bound) = (vec![1f32; n], Bound::All);
+                let (lower, upper) = (bound(f32::NEG_INFINITY), bound(f32::INFINITY));
+                let answers = Answers { z: &z, prices, lower, upper, to: &mut single, rounded: true };
+                let steps = effect(panel, answers, grid);
+                let free = |row: &[f64]| {
+                    let v = dot(row, scale, &z);
+                    (((v.abs() - prices.l1).max(0.0) * (0.5 / prices.l2)).copysign(v) + 0.0) as f32
+                };
+                assert_eq!(single, rows.chunks_exact(k).map(free).collect::<Vec<_>>());
+                let single: Vec<f64> = single.into_iter().map(f64::from).collect();
+                assert_eq!(total(steps), sum(&single));
+            }
+        }
+    }
+}
