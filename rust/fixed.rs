@@ -67,6 +67,13 @@ impl Grid {
         Steps { high: counted(coarse, self.high), low: counted(fine, self.low) }
     }
 
+    /// The steps of `x`, which is a whole number of fine ones.
+    #[inline(always)]
+    #[must_use]
+    pub fn whole_steps(&self, x: f64) -> Steps {
+        Steps { high: 0, low: (x * power_of_two(98 - self.top)) as i128 }
+    }
+
     /// The most by which rounding to the grid can have changed the sum of `terms` terms.
     #[must_use]
     pub fn error(&self, terms: usize) -> f64 {

@@ -14,7 +14,7 @@ use crate::float::Float;
 use crate::simd::{Level, level};
 
 use plain::Plain;
-pub(crate) use tally::{Counter, Tally};
+pub(crate) use tally::{Counter, HOLDS, Squares, Tally};
 
 /// Doubles in a vector.
 pub(crate) const WIDTH: usize = 8;
@@ -85,6 +85,8 @@ pub(crate) trait Lanes: Copy {
         self.store(a).into_iter().fold(f64::NEG_INFINITY, f64::max)
     }
     fn greater(self, a: Self::Floats, b: Self::Floats) -> Self::Mask;
+    /// a > b, or `a` is NaN.
+    fn escapes(self, a: Self::Floats, b: Self::Floats) -> Self::Mask;
     fn and(self, a: Self::Mask, b: Self::Mask) -> Self::Mask;
     /// `a` but not `b`.
     fn except(self, a: Self::Mask, b: Self::Mask) -> Self::Mask;
@@ -101,6 +103,17 @@ pub(crate) trait Lanes: Copy {
     /// Writes the lanes of `x` in which the mask holds, in order, to the start of `to`; what follows
     /// them there is arbitrary.
     fn compress(self, mask: Self::Mask, x: Self::Floats, to: &mut [f64; WIDTH]);
+
+    /// Asks for what follows `from` in some memory accesses' time.
+    #[inline(always)]
+    fn prefetch<T>(self, _from: &[T; WIDTH]) {}
+    /// Writes past the caches, for what is too large to be found there again. Another thread sees it once
+    /// [`Lanes::streamed`] was called.
+    #[inline(always)]
+    fn stream<T: Float>(self, x: [T; WIDTH], to: &mut [T; WIDTH]) {
+        *to = x;
+    }
+    fn streamed(self) {}
 
     /// Eight numbers rounded to `T`.
     #[inline(always)]

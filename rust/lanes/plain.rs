@@ -77,6 +77,10 @@ impl Lanes for Plain {
         each(|i| a[i] > b[i])
     }
     #[inline(always)]
+    fn escapes(self, a: Self::Floats, b: Self::Floats) -> Self::Mask {
+        each(|i| a[i] > b[i] || a[i].is_nan())
+    }
+    #[inline(always)]
     fn and(self, a: Self::Mask, b: Self::Mask) -> Self::Mask {
         each(|i| a[i] && b[i])
     }

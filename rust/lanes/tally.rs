@@ -2,10 +2,10 @@
 //! `Grid::ROOM` terms a lane.
 
 use super::{Lanes, WIDTH};
-use crate::fixed::{Grid, Steps};
+use crate::fixed::{Grid, Steps, power_of_two};
 
 /// Steps of the coarse grid and, where `FINE`, of the fine one in what the coarse one leaves; else for terms
-/// that are whole steps of the coarse one or need no more digits.
+/// that need no more digits.
 #[derive(Clone, Copy)]
 pub(crate) struct Counter<L: Lanes, const FINE: bool> {
     grid: Grid,
@@ -69,5 +69,42 @@ impl<L: Lanes, const FINE: bool> Counter<L, FINE> {
         let high = counted(self.coarse, self.grid.high);
         let low = if FINE { counted(self.fine, self.grid.low) } else { [0; WIDTH] };
         std::array::from_fn(|i| Steps { high: high[i], low: low[i] })
+    }
+}
+
+/// Sizes that singles may have for 2^10 of them a lane to be added without rounding: x itself is a multiple
+/// of 2^−40 and Σx below 2^12; x² is a multiple of 2^−80, and of [`Squares`] `high` stays below 2^16 and
+/// `low`, 2^10 halves of its last digit, below 2^−28.
+pub(crate) const HOLDS: std::ops::Range<f64> = power_of_two(-17)..4.0;
+
+/// Σx² of numbers of so few digits that nothing is lost: `high` always has the same last digit, 2^−37, and
+/// what it cannot take goes to `low`. See [`HOLDS`].
+#[derive(Clone, Copy)]
+pub(crate) struct Squares<L: Lanes> {
+    high: L::Floats,
+    low: L::Floats,
+}
+
+impl<L: Lanes> Squares<L> {
+    const ZERO: f64 = power_of_two(15);
+
+    #[inline(always)]
+    pub(crate) fn new(lanes: L) -> Self {
+        Self { high: lanes.splat(Self::ZERO), low: lanes.splat(0.0) }
+    }
+
+    #[inline(always)]
+    pub(crate) fn add(&mut self, lanes: L, x: L::Floats) {
+        let high = lanes.fma(x, x, self.high);
+        self.low = lanes.add(self.low, lanes.fma(x, x, lanes.sub(self.high, high)));
+        self.high = high;
+    }
+
+    /// The steps of the sum on a grid that has all its digits.
+    #[inline(always)]
+    pub(crate) fn steps(self, lanes: L, grid: &Grid) -> Steps {
+        let [high, low] = [lanes.sub(self.high, lanes.splat(Self::ZERO)), self.low];
+        let steps = |x: f64| grid.whole_steps(x).low;
+        Steps { high: 0, low: [high, low].map(|x| lanes.store(x).map(steps).iter().sum::<i128>()).iter().sum() }
     }
 }

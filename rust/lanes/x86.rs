@@ -1,11 +1,44 @@
 //! AVX-512 and AVX2: one register of eight doubles, and two of four.
 
-use std::arch::x86_64::{__m256, __m256d, __m256i, __m512d, __m512i, _CMP_GT_OQ};
+use std::arch::x86_64::{__m256, __m256d, __m256i, __m512d, __m512i, _CMP_GT_OQ, _CMP_NLE_UQ, _MM_HINT_T0};
 
 use pulp::cast;
 use pulp::x86::{V3, V4};
 
 use super::{Lanes, WIDTH};
+use crate::float::Float;
+
+/// Bytes by which a reader is ahead of itself: a page holds what two others of the same loop have not
+/// reached, and the next page's address is looked up early.
+const AHEAD: usize = 8192;
+
+#[inline(always)]
+fn prefetch<T>(v3: V3, from: &[T; WIDTH]) {
+    v3.sse._mm_prefetch::<_MM_HINT_T0>(from.as_ptr().cast::<i8>().wrapping_add(AHEAD));
+}
+
+/// Past the caches where `to` is aligned as that takes.
+#[inline(always)]
+fn stream<T: Float>(v3: V3, x: [T; WIDTH], to: &mut [T; WIDTH]) {
+    let place = to.as_mut_ptr();
+    if place.addr() % size_of::<__m256>() != 0 {
+        *to = x;
+        return;
+    }
+    match T::wide(&x) {
+        Ok(wide) => {
+            let halves: [__m256d; 2] = cast(*wide);
+            for (half, place) in halves.into_iter().zip(to.as_chunks_mut::<{ WIDTH / 2 }>().0) {
+                // SAFETY: `place` is four doubles, at a multiple of 32 bytes as was checked.
+                unsafe { v3.avx._mm256_stream_pd(place.as_mut_ptr().cast(), half) };
+            }
+        }
+        Err(narrow) => {
+            // SAFETY: `place` is eight singles, at a multiple of 32 bytes as was checked.
+            unsafe { v3.avx._mm256_stream_ps(place.cast(), cast(*narrow)) };
+        }
+    }
+}
 
 impl Lanes for V4 {
     type Floats = __m512d;
@@ -70,6 +103,10 @@ impl Lanes for V4 {
         self.avx512f._mm512_cmp_pd_mask::<_CMP_GT_OQ>(a, b)
     }
     #[inline(always)]
+    fn escapes(self, a: __m512d, b: __m512d) -> u8 {
+        self.avx512f._mm512_cmp_pd_mask::<_CMP_NLE_UQ>(a, b)
+    }
+    #[inline(always)]
     fn and(self, a: u8, b: u8) -> u8 {
         a & b
     }
@@ -105,6 +142,18 @@ impl Lanes for V4 {
     fn compress(self, mask: u8, x: __m512d, to: &mut [f64; WIDTH]) {
         // In the register and then stored whole: the compressing store is microcoded on some machines.
         *to = cast(self.avx512f._mm512_maskz_compress_pd(mask, x));
+    }
+    #[inline(always)]
+    fn prefetch<T>(self, from: &[T; WIDTH]) {
+        prefetch(*self, from);
+    }
+    #[inline(always)]
+    fn stream<T: Float>(self, x: [T; WIDTH], to: &mut [T; WIDTH]) {
+        stream(*self, x, to);
+    }
+    #[inline(always)]
+    fn streamed(self) {
+        self.sse._mm_sfence();
     }
 }
 
@@ -199,6 +248,10 @@ impl Lanes for V3 {
         both(a, b, |a, b| self.avx._mm256_cmp_pd::<_CMP_GT_OQ>(a, b))
     }
     #[inline(always)]
+    fn escapes(self, a: Self::Floats, b: Self::Floats) -> Self::Mask {
+        both(a, b, |a, b| self.avx._mm256_cmp_pd::<_CMP_NLE_UQ>(a, b))
+    }
+    #[inline(always)]
     fn and(self, a: Self::Mask, b: Self::Mask) -> Self::Mask {
         both(a, b, |a, b| self.avx._mm256_and_pd(a, b))
     }
@@ -240,5 +293,17 @@ impl Lanes for V3 {
         let ((low, count), (high, _)) = (kept(mask[0], x[0]), kept(mask[1], x[1]));
         to[..WIDTH / 2].copy_from_slice(&low);
         to[count..count + WIDTH / 2].copy_from_slice(&high);
+    }
+    #[inline(always)]
+    fn prefetch<T>(self, from: &[T; WIDTH]) {
+        prefetch(self, from);
+    }
+    #[inline(always)]
+    fn stream<T: Float>(self, x: [T; WIDTH], to: &mut [T; WIDTH]) {
+        stream(self, x, to);
+    }
+    #[inline(always)]
+    fn streamed(self) {
+        self.sse._mm_sfence();
     }
 }

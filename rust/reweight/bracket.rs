@@ -11,9 +11,9 @@
 
 use super::certificate::binding_misfit;
 use super::passes::{Extent, Measure, Picked, SQUARES, TOP, pick};
-use super::price::{Place, Response, Sums, Terms};
+use super::price::{Place, Sums, Terms};
 use super::problem::{largest_of, scale_of};
-use super::respond::Responded;
+use super::respond::{ROUNDING, Responded, Response};
 use super::sample::{Guess, Sample};
 use super::scalar::middle;
 use super::{Bound, Facts, Options, Output, Status};
@@ -65,10 +65,11 @@ struct Pass {
     largest: f64,
 }
 
-/// The price, largest y, and the samples that may have a weight where they are few.
+/// The price with the sums there, largest y, and the samples that may have a weight where they are few.
 struct Found {
     terms: Terms,
     price: Dd,
+    sums: Sums,
     largest: f64,
     few: Option<Vec<Picked>>,
 }
@@ -108,7 +109,7 @@ pub(super) fn solve<T: Float>(
     let prices = Prices { l1, l2, demand, limit: options.max_residual.unwrap_or(f64::INFINITY), room };
     let start = options.start.and_then(|price| price.first()).map(|price| price.abs());
     let Some(found) = data.find(&prices, start, largest)? else { return Ok(None) };
-    let Found { terms, price, largest, few } = found;
+    let Found { terms, price, sums, largest, few } = found;
 
     // What rounding leaves of the price must not show in the weights.
     let size = terms.size(price, largest, 0).max(terms.size(price, largest, 1));
@@ -121,7 +122,7 @@ pub(super) fn solve<T: Float>(
         Some(few) => data.scatter(&response, &few, output)?,
         None => data.respond(&response, output)?,
     };
-    let mut facts = data.judge(&terms, &response, &parts, largest)?;
+    let mut facts = data.judge(&terms, &response, &sums, &parts, largest)?;
     (facts.l1, facts.l2) = (l1, l2);
     Ok(Some(facts))
 }
@@ -206,7 +207,7 @@ impl<T: Float> Data<'_, '_, T> {
                 return Ok(Some(Found::at_rest(terms, largest)));
             }
             let estimate = match terms.root(self.context, &base, &inside, bracket)? {
-                Place::At(price) => return Ok(Some(Found { terms, price, largest, few })),
+                Place::At(price, sums) => return Ok(Some(Found { terms, price, sums, largest, few })),
                 Place::Above(estimate) => {
                     low = bracket.1;
                     estimate
@@ -252,10 +253,10 @@ impl<T: Float> Data<'_, '_, T> {
                 .map_chunks(psi.len(), CHUNK, |range| terms.sift(&psi[range], scale, &cuts.0, &cuts.1))?;
             let largest = self.extent(parts.iter().map(|part| part.extent))?;
             for part in parts {
-                base.add(&part);
+                base.join(&part.sums);
                 inside.push(part.inside);
             }
-            Fixed::over_shards(self.context.shards(), base.fixed())?;
+            base.over_shards(self.context.shards())?;
             largest
         };
         let Some(largest) = largest else { return Ok(None) };
@@ -332,36 +333,51 @@ impl<T: Float> Data<'_, '_, T> {
         Ok(parts)
     }
 
-    /// The certificate, from what the last pass found of the weights as rounded.
-    fn judge(&self, terms: &Terms, response: &Response, parts: &[Responded], largest: f64) -> Result<Facts> {
-        let mut sums = [Fixed::default(); 3];
+    /// The certificate, from the sums at the price and what the last pass found of the weights' rounding.
+    fn judge(
+        &self,
+        terms: &Terms,
+        response: &Response,
+        sums: &Sums,
+        parts: &[Responded],
+        largest: f64,
+    ) -> Result<Facts> {
+        let mut counted = [Fixed::default(); 3];
         let mut nonzero = [0i64];
         for part in parts {
-            sums.iter_mut().zip(part.sums).for_each(|(sum, steps)| *sum += steps);
+            counted.iter_mut().zip(part.sums).for_each(|(sum, steps)| *sum += steps);
             nonzero[0] += part.nonzero as i64;
         }
         let shards = self.context.shards();
-        Fixed::over_shards(shards, &mut sums)?;
+        Fixed::over_shards(shards, &mut counted)?;
         shards.sum(&mut nonzero)?;
-        let [effect, norm, squares] = sums;
-        let (l1_norm, squares) =
-            (norm.value(&response.sizes).value(), squares.value(&response.squares).value());
-        let price = response.price;
-        let residual = effect.value(&response.effects) - terms.demand;
+        let rows = self.rows.total;
+        let (price, exact) = (response.price, terms.totals(sums, response.price));
+        let [first, second, third] = std::array::from_fn(|i| counted[i].value(&response.grids[i]));
+        let (mut effect, mut error) = (first, response.grids[0].error(rows));
+        let (mut l1_norm, mut squares, mut off) = (exact.norm, exact.squares, 0.0);
+        if T::IS_SINGLE {
+            effect = exact.effect + first;
+            error = response.grids[0].coarse_error(rows) + ROUNDING * exact.effect.value();
+            l1_norm = exact.norm + second;
+            // Σλ² with λ = λ' + ρ, where ρ is 0 but on the free samples.
+            let mixed = exact.slope * first - exact.start * second;
+            squares = exact.squares + mixed + mixed + third;
+            off = (third.value() + response.grids[2].coarse_error(rows)).sqrt();
+        }
+        let (l1_norm, squares) = (l1_norm.value(), squares.value());
+        let residual = effect - terms.demand;
         let misfit = if price.value() <= 2.0 * terms.limit {
-            let off = (residual + price * Dd::new(0.5)).value().abs();
-            (off + response.effect_error(self.rows.total)).powi(2)
+            ((residual + price * Dd::new(0.5)).value().abs() + error).powi(2)
         } else {
             binding_misfit(residual, price, terms.limit)
         };
         // Of the Fenchel-Young terms only rounding is left: l2·(λ_j − (ty_j − l1)/2l2)² on free weights,
         // and where a weight rests next to the threshold what the price's own rounding lets through.
-        let rounding = 1.01 * response.rounding;
+        let off = off + 1.01 * ROUNDING * squares.sqrt();
         let awake = terms.size(price, largest, 0).max(terms.size(price, largest, 1)) > 0.0;
         let unseen = if awake { power_of_two(-98) * (terms.l1 + price.hi * largest) } else { 0.0 };
-        let hidden = 2.0 * terms.l2 * response.underflow + unseen;
-        let terms_left = terms.l2 * rounding * rounding * squares
-            + self.rows.total as f64 * hidden * (hidden / (4.0 * terms.l2));
+        let terms_left = terms.l2 * off * off + rows as f64 * unseen * (unseen / (4.0 * terms.l2));
         let unscaled = |value: f64| value / self.scale / self.scale;
         let objective = residual.value().powi(2) + terms.l1 * l1_norm + terms.l2 * squares;
         Ok(Facts {
@@ -389,7 +405,7 @@ impl Found {
         let price = terms.demand + terms.demand;
         let over = (price * Dd::new(largest) - Dd::new(terms.l1)).value() > 0.0;
         let price = if over { Dd::new((terms.l1 / largest).next_down()) } else { price };
-        Self { terms, price, largest, few: Some(Vec::new()) }
+        Self { terms, price, sums: Sums::default(), largest, few: Some(Vec::new()) }
     }
 }
 

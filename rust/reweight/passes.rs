@@ -1,10 +1,10 @@
 //! The passes that read ψ of a problem with one criterion, each a kernel over [`Lanes`]. In all of them
 //! e_j = scale·ψ_j, turned to the wanted direction, and y_j = |e_j|.
 
-use super::price::Cuts;
-use crate::fixed::{Fixed, Grid, Steps, power_of_two};
+use super::price::{Cuts, Sums};
+use crate::fixed::{Fixed, Grid, Steps};
 use crate::float::Float;
-use crate::lanes::{Counter, Kernel, Lanes, Tally, WIDTH, with_lanes};
+use crate::lanes::{HOLDS, Kernel, Lanes, Squares, Tally, WIDTH, with_lanes};
 
 /// y is below 2^TOP: the scale is that of a sample's largest, and others may be larger.
 pub(super) const TOP: i32 = 7;
@@ -56,9 +56,15 @@ impl<L: Lanes> Watch<L> {
         Self { largest: lanes.splat(0.0), poison: lanes.splat(0.0) }
     }
 
+    /// Sees the largest alone.
+    #[inline(always)]
+    fn look(&mut self, lanes: L, y: L::Floats) {
+        self.largest = lanes.max(y, self.largest);
+    }
+
     #[inline(always)]
     fn see(&mut self, lanes: L, y: L::Floats) {
-        self.largest = lanes.max(y, self.largest);
+        self.look(lanes, y);
         self.poison = lanes.fma(y, lanes.splat(0.0), self.poison);
     }
 
@@ -83,6 +89,7 @@ impl<T: Float> Kernel for Scan<'_, T> {
         let mut watch = Watch::new(lanes);
         for part in [full, tail.as_slice()] {
             for x in part {
+                lanes.prefetch(x);
                 watch.see(lanes, lanes.abs(lanes.read(x)));
             }
         }
@@ -107,6 +114,7 @@ impl<T: Float> Kernel for Measure<'_, T> {
         let mut squares = Tally::new(lanes, SQUARES);
         for part in [full, tail.as_slice()] {
             for x in part {
+                lanes.prefetch(x);
                 let y = lanes.abs(lanes.mul(lanes.read(x), scale));
                 watch.see(lanes, y);
                 squares.add_product(lanes, y, y);
@@ -159,6 +167,7 @@ impl<T: Float> Kernel for Pick<'_, T> {
         let (mut at, mut used) = (0, 0);
         for part in [full, tail.as_slice()] {
             for x in part {
+                lanes.prefetch(x);
                 let y = lanes.abs(lanes.mul(lanes.read(x), scale));
                 watch.see(lanes, y);
                 let mut bits = lanes.bits(lanes.greater(y, above));
@@ -175,9 +184,9 @@ impl<T: Float> Kernel for Pick<'_, T> {
 }
 
 /// The sums over the samples of which the bracket of prices leaves no doubt, and the others themselves.
-/// Without a box (`BOXED` false) no sample is ever full. `FINE` is for lengths that are not whole steps
-/// of the coarse grid, see [`are_whole`].
-struct Sift<'a, T, const BOXED: bool, const FINE: bool> {
+/// Without a box (`BOXED` false) no sample is ever full. `FEW` is for numbers of few digits: the cuts and
+/// y must be within [`Squares::HOLDS`], and what is not finite shows in Σy.
+struct Sift<'a, T, const BOXED: bool, const FEW: bool> {
     psi: &'a [T],
     scale: f64,
     /// The cuts at the lowest and the highest price of the bracket.
@@ -190,8 +199,7 @@ struct Sift<'a, T, const BOXED: bool, const FINE: bool> {
 #[derive(Default)]
 pub(super) struct Sifted {
     pub(super) extent: Extent,
-    /// Σy and Σy² of the free samples; Σy of the full ones with e > 0 and with e < 0.
-    pub(super) sums: [Fixed; 4],
+    pub(super) sums: Sums,
     /// e of the samples in doubt.
     pub(super) inside: Vec<f64>,
 }
@@ -201,27 +209,59 @@ pub(super) fn sift<T: Float, const BOXED: bool>(psi: &[T], scale: f64, surely: C
     let mut sifted = Sifted::default();
     let mut buffer = vec![0.0; BLOCK.min(psi.len()) + WIDTH];
     for psi in psi.chunks(BLOCK) {
+        // Singles that are too small to be added without loss are left in doubt.
+        let sure = surely.at_least(HOLDS.start);
         let to = &mut buffer;
-        let (extent, sums, used) = if are_whole::<T>(surely.woken) {
-            with_lanes(Sift::<T, BOXED, false> { psi, scale, surely, maybe, to })
-        } else {
-            with_lanes(Sift::<T, BOXED, true> { psi, scale, surely, maybe, to })
-        };
+        let few = T::IS_SINGLE.then(|| with_lanes(Sift::<T, BOXED, true> { psi, scale, surely: sure, maybe, to }));
+        let (extent, sums, used) = few
+            .filter(|(extent, _, used)| !extent.unfit && extent.largest < HOLDS.end && *used <= psi.len() / 4)
+            .unwrap_or_else(|| {
+                let to = &mut buffer;
+                with_lanes(Sift::<T, BOXED, false> { psi, scale, surely, maybe, to })
+            });
         sifted.extent.join(extent);
-        sifted.sums.iter_mut().zip(sums).for_each(|(sum, steps)| *sum += steps);
+        sifted.sums.join(&sums);
         sifted.inside.extend_from_slice(&buffer[..used]);
     }
     sifted
 }
 
-/// Whether every y above `woken` is a whole number of coarse steps of [`LENGTHS`]: a single has 24 digits,
-/// and as many above the step.
-fn are_whole<T: Float>(woken: f64) -> bool {
-    T::IS_SINGLE && woken >= power_of_two(TOP - 49 + 23)
+/// Σy in lanes: a plain sum where nothing is lost in it.
+#[derive(Clone, Copy)]
+struct Lengths<L: Lanes, const FEW: bool> {
+    plain: L::Floats,
+    tally: Tally<L>,
 }
 
-impl<T: Float, const BOXED: bool, const FINE: bool> Kernel for Sift<'_, T, BOXED, FINE> {
-    type Output = (Extent, [Steps; 4], usize);
+impl<L: Lanes, const FEW: bool> Lengths<L, FEW> {
+    #[inline(always)]
+    fn new(lanes: L) -> Self {
+        Self { plain: lanes.splat(0.0), tally: Tally::new(lanes, LENGTHS) }
+    }
+
+    #[inline(always)]
+    fn add(&mut self, lanes: L, y: L::Floats) {
+        if FEW {
+            self.plain = lanes.add(self.plain, y);
+        } else {
+            self.tally.add(lanes, y);
+        }
+    }
+
+    #[inline(always)]
+    fn sum(self, lanes: L, vectors: usize) -> Fixed {
+        let mut sum = Fixed::default();
+        if FEW {
+            lanes.store(self.plain).into_iter().for_each(|x| sum += LENGTHS.whole_steps(x));
+        } else {
+            sum += self.tally.steps(lanes, vectors);
+        }
+        sum
+    }
+}
+
+impl<T: Float, const BOXED: bool, const FEW: bool> Kernel for Sift<'_, T, BOXED, FEW> {
+    type Output = (Extent, Sums, usize);
 
     #[inline(always)]
     fn run<L: Lanes>(self, lanes: L) -> Self::Output {
@@ -232,16 +272,22 @@ impl<T: Float, const BOXED: bool, const FINE: bool> Kernel for Sift<'_, T, BOXED
             [&self.surely, &self.maybe].map(|cuts| cuts.full.map(|full| lanes.splat(full)));
         let (full, tail) = vectors(self.psi);
         let mut watch = Watch::new(lanes);
-        let mut free = Counter::<L, FINE>::new(lanes, LENGTHS);
+        let mut lengths = [Lengths::<L, FEW>::new(lanes); 3];
         let mut squares = Tally::new(lanes, SQUARES);
-        let mut stuck = [Counter::<L, FINE>::new(lanes, LENGTHS); 2];
+        let mut few_squares = Squares::new(lanes);
+        let mut counts = [0; 3];
         let mut used = 0;
         for part in [full, tail.as_slice()] {
             for x in part {
+                lanes.prefetch(x);
                 let e = lanes.mul(lanes.read(x), scale);
                 let y = lanes.abs(e);
-                watch.see(lanes, y);
-                let mut known = lanes.greater(y, surely);
+                if FEW {
+                    watch.look(lanes, y);
+                } else {
+                    watch.see(lanes, y);
+                }
+                let mut known = lanes.escapes(y, surely);
                 let mut doubtful = lanes.greater(y, maybe);
                 if BOXED {
                     let positive = lanes.greater(e, zero);
@@ -249,22 +295,35 @@ impl<T: Float, const BOXED: bool, const FINE: bool> Kernel for Sift<'_, T, BOXED
                     let is_full = lanes.greater(y, limit(surely_full));
                     known = lanes.except(known, lanes.greater(y, limit(maybe_full)));
                     doubtful = lanes.except(doubtful, is_full);
-                    stuck[0].add(lanes, lanes.keep(lanes.and(is_full, positive), y));
-                    stuck[1].add(lanes, lanes.keep(lanes.except(is_full, positive), y));
+                    let sides = [lanes.and(is_full, positive), lanes.except(is_full, positive)];
+                    for (i, side) in sides.into_iter().enumerate() {
+                        lengths[1 + i].add(lanes, lanes.keep(side, y));
+                        counts[1 + i] += lanes.bits(side).count_ones();
+                    }
                 }
                 doubtful = lanes.except(doubtful, known);
                 let y = lanes.keep(known, y);
-                free.add(lanes, y);
-                squares.add_product(lanes, y, y);
+                lengths[0].add(lanes, y);
+                if FEW {
+                    few_squares.add(lanes, y);
+                } else {
+                    squares.add_product(lanes, y, y);
+                }
+                counts[0] += lanes.bits(known).count_ones();
                 if let Some(to) = self.to[used..].first_chunk_mut() {
                     lanes.compress(doubtful, e, to);
                 }
                 used += lanes.bits(doubtful).count_ones() as usize;
             }
         }
-        let count = full.len() + usize::from(tail.is_some());
-        let [stuck, stuck_negative] = stuck.map(|stuck| stuck.steps(lanes, count));
-        let sums = [free.steps(lanes, count), squares.steps(lanes, count), stuck, stuck_negative];
-        (watch.extent(lanes), sums, used)
+        let vectors = full.len() + usize::from(tail.is_some());
+        let mut extent = watch.extent(lanes);
+        extent.unfit |= FEW && !lanes.store(lengths[0].plain).iter().all(|x| x.is_finite());
+        let mut all_squares = Fixed::default();
+        all_squares +=
+            if FEW { few_squares.steps(lanes, &SQUARES) } else { squares.steps(lanes, vectors) };
+        let [free, full, full_negative] = lengths.map(|lengths| lengths.sum(lanes, vectors));
+        let sums = Sums { lengths: [free, all_squares, full, full_negative], counts: counts.map(i64::from) };
+        (extent, sums, used)
     }
 }

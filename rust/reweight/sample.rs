@@ -68,7 +68,7 @@ impl Sample {
         let scaled: Vec<f64> = self.values.iter().map(|x| x * signed_scale).collect();
         let terms = Terms { share: self.share, ..*terms };
         let pieces = [scaled];
-        let Place::At(price) = terms.root(context, &Sums::default(), &pieces, (Dd::default(), highest))?
+        let Place::At(price, _) = terms.root(context, &Sums::default(), &pieces, (Dd::default(), highest))?
         else {
             // The sample cannot meet the demand within its box; all samples together may.
             return Ok(Guess::Between(Dd::default(), highest));
