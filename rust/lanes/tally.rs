@@ -2,7 +2,7 @@
 //! `Grid::ROOM` terms a lane.
 
 use super::{Lanes, WIDTH};
-use crate::fixed::{Grid, Steps, power_of_two};
+use crate::fixed::{Grid, Steps};
 
 /// Steps of the coarse grid and, where `FINE`, of the fine one in what the coarse one leaves; else for terms
 /// that need no more digits.
@@ -72,39 +72,56 @@ impl<L: Lanes, const FINE: bool> Counter<L, FINE> {
     }
 }
 
-/// Sizes that singles may have for 2^10 of them a lane to be added without rounding: x itself is a multiple
-/// of 2^−40 and Σx below 2^12; x² is a multiple of 2^−80, and of [`Squares`] `high` stays below 2^16 and
-/// `low`, 2^10 halves of its last digit, below 2^−28.
-pub(crate) const HOLDS: std::ops::Range<f64> = power_of_two(-17)..4.0;
-
-/// Σx² of numbers of so few digits that nothing is lost: `high` always has the same last digit, 2^−37, and
-/// what it cannot take goes to `low`. See [`HOLDS`].
+/// Σy and Σy² of singles y that are integers below 2^31, at most 2^9 of each lane.
 #[derive(Clone, Copy)]
-pub(crate) struct Squares<L: Lanes> {
-    high: L::Floats,
-    low: L::Floats,
+pub(crate) struct Powers<L: Lanes> {
+    /// Both lanes of each pair of them, and the odd one alone.
+    sums: [L::Counts; 2],
+    /// Of the even and of the odd lanes, wrapping around …
+    squares: [L::Counts; 2],
+    /// … and of all lanes with so little error that it says how often.
+    rough: L::Sixteen,
 }
 
-impl<L: Lanes> Squares<L> {
-    const ZERO: f64 = power_of_two(15);
-
+impl<L: Lanes> Powers<L> {
     #[inline(always)]
     pub(crate) fn new(lanes: L) -> Self {
-        Self { high: lanes.splat(Self::ZERO), low: lanes.splat(0.0) }
+        let none = [lanes.no_counts(); 2];
+        Self { sums: none, squares: none, rough: lanes.sixteen(0.0) }
     }
 
     #[inline(always)]
-    pub(crate) fn add(&mut self, lanes: L, x: L::Floats) {
-        let high = lanes.fma(x, x, self.high);
-        self.low = lanes.add(self.low, lanes.fma(x, x, lanes.sub(self.high, high)));
-        self.high = high;
+    pub(crate) fn add(&mut self, lanes: L, y: L::Sixteen) {
+        self.rough = lanes.fma_singles(y, y, self.rough);
+        let even = lanes.whole(y);
+        let odd = lanes.odd(even);
+        self.sums = [lanes.plus(self.sums[0], even), lanes.plus(self.sums[1], odd)];
+        let [evens, odds] = self.squares;
+        self.squares = [lanes.plus(evens, lanes.square_even(even)), lanes.plus(odds, lanes.square_even(odd))];
     }
 
-    /// The steps of the sum on a grid that has all its digits.
+    /// Whether all y were finite.
     #[inline(always)]
-    pub(crate) fn steps(self, lanes: L, grid: &Grid) -> Steps {
-        let [high, low] = [lanes.sub(self.high, lanes.splat(Self::ZERO)), self.low];
-        let steps = |x: f64| grid.whole_steps(x).low;
-        Steps { high: 0, low: [high, low].map(|x| lanes.store(x).map(steps).iter().sum::<i128>()).iter().sum() }
+    pub(crate) fn is_finite(&self, lanes: L) -> bool {
+        lanes.unpack_singles(self.rough).iter().all(|x| x.is_finite())
+    }
+
+    /// Σy and Σy².
+    #[inline(always)]
+    pub(crate) fn totals(self, lanes: L) -> [i128; 2] {
+        let [both, odd] = self.sums.map(|sums| lanes.unpack(sums));
+        let squares = self.squares.map(|squares| lanes.unpack(squares));
+        let rough = lanes.unpack_singles(self.rough);
+        let mut totals = [0; 2];
+        for i in 0..WIDTH {
+            let even = both[i].wrapping_sub(odd[i] << 32);
+            totals[0] += i128::from(even) + i128::from(odd[i]);
+            for (square, rough) in [squares[0][i], squares[1][i]].into_iter().zip(&rough[2 * i..]) {
+                let turn = (1u128 << 64) as f64;
+                let turns = ((f64::from(*rough) - square as f64) / turn).round() as i128;
+                totals[1] += i128::from(square) + (turns << 64);
+            }
+        }
+        totals
     }
 }

@@ -285,9 +285,12 @@ impl<T: Float> Data<'_, '_, T> {
     fn respond(&self, response: &Response, output: &mut Output<'_, T>) -> Result<Vec<Responded>> {
         let (psi, scale) = (self.psi, self.sign * self.scale);
         match output {
-            Output::Dense(weights) => self.context.map_chunks_mut(weights, CHUNK, |first, weights| {
-                response.respond(&psi[first..first + weights.len()], weights, scale)
-            }),
+            Output::Dense(weights) => {
+                let response = response.streaming(size_of_val(&**weights));
+                self.context.map_chunks_mut(weights, CHUNK, |first, weights| {
+                    response.respond(&psi[first..first + weights.len()], weights, scale)
+                })
+            }
             Output::Sparse(sparse) => {
                 let parts = self.context.map_chunks(psi.len(), CHUNK, |range| {
                     let mut weights = vec![T::ZERO; range.len()];
@@ -317,9 +320,10 @@ impl<T: Float> Data<'_, '_, T> {
             self.context.map_chunks_mut(weights, CHUNK, |_, weights| weights.fill(T::ZERO))?;
         }
         let mut parts = Vec::with_capacity(few.len());
-        for Picked { places, values } in few {
-            let mut weights = vec![T::ZERO; values.len()];
-            parts.push(response.respond(values, &mut weights, 1.0));
+        for Picked { places, .. } in few {
+            let psi: Vec<T> = places.iter().map(|&place| self.psi[place]).collect();
+            let mut weights = vec![T::ZERO; psi.len()];
+            parts.push(response.respond(&psi, &mut weights, self.sign * self.scale));
             for (&place, weight) in places.iter().zip(weights) {
                 match output {
                     Output::Dense(slots) => slots[place] = weight,

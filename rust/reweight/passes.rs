@@ -2,9 +2,9 @@
 //! e_j = scale·ψ_j, turned to the wanted direction, and y_j = |e_j|.
 
 use super::price::{Cuts, Sums};
-use crate::fixed::{Fixed, Grid, Steps};
+use crate::fixed::{Grid, Steps, power_of_two};
 use crate::float::Float;
-use crate::lanes::{HOLDS, Kernel, Lanes, Squares, Tally, WIDTH, with_lanes};
+use crate::lanes::{Kernel, Lanes, Powers, SINGLES, Tally, WIDTH, with_lanes};
 
 /// y is below 2^TOP: the scale is that of a sample's largest, and others may be larger.
 pub(super) const TOP: i32 = 7;
@@ -17,10 +17,10 @@ pub(super) const SQUARES: Grid = Grid::below(2 * TOP);
 const BLOCK: usize = 1 << 13;
 
 /// `psi` in vectors, the last one filled up with zeros, which add nothing to any sum.
-pub(super) fn vectors<T: Float>(psi: &[T]) -> (&[[T; WIDTH]], Option<[T; WIDTH]>) {
+pub(super) fn vectors<T: Float, const N: usize>(psi: &[T]) -> (&[[T; N]], Option<[T; N]>) {
     let (full, rest) = psi.as_chunks();
     let tail = (!rest.is_empty()).then(|| {
-        let mut tail = [T::ZERO; WIDTH];
+        let mut tail = [T::ZERO; N];
         tail[..rest.len()].copy_from_slice(rest);
         tail
     });
@@ -30,7 +30,7 @@ pub(super) fn vectors<T: Float>(psi: &[T]) -> (&[[T; WIDTH]], Option<[T; WIDTH]>
 /// What every pass finds of its numbers.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Extent {
-    /// Largest y; what is not finite is left out.
+    /// Largest y; NaN is left out.
     pub(super) largest: f64,
     /// A number is not finite.
     pub(super) unfit: bool,
@@ -56,15 +56,9 @@ impl<L: Lanes> Watch<L> {
         Self { largest: lanes.splat(0.0), poison: lanes.splat(0.0) }
     }
 
-    /// Sees the largest alone.
-    #[inline(always)]
-    fn look(&mut self, lanes: L, y: L::Floats) {
-        self.largest = lanes.max(y, self.largest);
-    }
-
     #[inline(always)]
     fn see(&mut self, lanes: L, y: L::Floats) {
-        self.look(lanes, y);
+        self.largest = lanes.max(y, self.largest);
         self.poison = lanes.fma(y, lanes.splat(0.0), self.poison);
     }
 
@@ -85,7 +79,7 @@ impl<T: Float> Kernel for Scan<'_, T> {
 
     #[inline(always)]
     fn run<L: Lanes>(self, lanes: L) -> Extent {
-        let (full, tail) = vectors(self.psi);
+        let (full, tail) = vectors::<_, WIDTH>(self.psi);
         let mut watch = Watch::new(lanes);
         for part in [full, tail.as_slice()] {
             for x in part {
@@ -109,7 +103,7 @@ impl<T: Float> Kernel for Measure<'_, T> {
     #[inline(always)]
     fn run<L: Lanes>(self, lanes: L) -> Self::Output {
         let scale = lanes.splat(self.scale);
-        let (full, tail) = vectors(self.psi);
+        let (full, tail) = vectors::<_, WIDTH>(self.psi);
         let mut watch = Watch::new(lanes);
         let mut squares = Tally::new(lanes, SQUARES);
         for part in [full, tail.as_slice()] {
@@ -138,17 +132,20 @@ pub(super) fn pick<T: Float>(psi: &[T], scale: f64, above: f64, first: usize) ->
     let mut picked = Picked::default();
     let mut hits = vec![0; BLOCK];
     for (start, psi) in (0..).step_by(BLOCK).zip(psi.chunks(BLOCK)) {
-        let (found, used) = with_lanes(Pick { psi, scale, above, hits: &mut hits });
-        extent.join(found);
+        let (largest, used) = with_lanes(Pick { psi, scale, above, hits: &mut hits });
+        extent.largest = extent.largest.max(largest);
         for &hit in &hits[..used] {
+            let e = psi[hit as usize].to_f64() * scale;
+            extent.unfit |= !e.is_finite();
             picked.places.push(first + start + hit as usize);
-            picked.values.push(psi[hit as usize].to_f64() * scale);
+            picked.values.push(e);
         }
     }
     (extent, picked)
 }
 
-/// [`pick`] of one block: how many there are, and their places in `hits`.
+/// [`pick`] of one block: the largest y that is a number, how many there are, and their places in `hits`,
+/// those of what is not a number too.
 struct Pick<'a, T> {
     psi: &'a [T],
     scale: f64,
@@ -157,43 +154,33 @@ struct Pick<'a, T> {
 }
 
 impl<T: Float> Kernel for Pick<'_, T> {
-    type Output = (Extent, usize);
+    type Output = (f64, usize);
 
     #[inline(always)]
     fn run<L: Lanes>(self, lanes: L) -> Self::Output {
         let (scale, above) = (lanes.splat(self.scale), lanes.splat(self.above));
-        let (full, tail) = vectors(self.psi);
-        let mut watch = Watch::new(lanes);
+        let (full, tail) = vectors::<_, { 4 * WIDTH }>(self.psi);
+        let mut largest = [lanes.splat(0.0); 4];
         let (mut at, mut used) = (0, 0);
         for part in [full, tail.as_slice()] {
-            for x in part {
-                lanes.prefetch(x);
-                let y = lanes.abs(lanes.mul(lanes.read(x), scale));
-                watch.see(lanes, y);
-                let mut bits = lanes.bits(lanes.greater(y, above));
+            for many in part {
+                let mut bits = 0;
+                for (i, x) in many.as_chunks::<WIDTH>().0.iter().enumerate() {
+                    lanes.prefetch(x);
+                    let y = lanes.abs(lanes.mul(lanes.read(x), scale));
+                    largest[i] = lanes.max(y, largest[i]);
+                    bits |= lanes.bits(lanes.not_within(y, above)) << (i * WIDTH);
+                }
                 while bits != 0 {
                     self.hits[used] = at + bits.trailing_zeros();
                     used += 1;
                     bits &= bits - 1;
                 }
-                at += WIDTH as u32;
+                at += 4 * WIDTH as u32;
             }
         }
-        (watch.extent(lanes), used)
+        (largest.map(|largest| lanes.largest(largest)).into_iter().fold(0.0, f64::max), used)
     }
-}
-
-/// The sums over the samples of which the bracket of prices leaves no doubt, and the others themselves.
-/// Without a box (`BOXED` false) no sample is ever full. `FEW` is for numbers of few digits: the cuts and
-/// y must be within [`Squares::HOLDS`], and what is not finite shows in Σy.
-struct Sift<'a, T, const BOXED: bool, const FEW: bool> {
-    psi: &'a [T],
-    scale: f64,
-    /// The cuts at the lowest and the highest price of the bracket.
-    surely: Cuts,
-    maybe: Cuts,
-    /// Where the samples in doubt go, with room for one vector more than there can be.
-    to: &'a mut [f64],
 }
 
 #[derive(Default)]
@@ -204,21 +191,27 @@ pub(super) struct Sifted {
     pub(super) inside: Vec<f64>,
 }
 
-/// The sums of `psi` at all prices between those of the cuts.
+/// The sums over the samples of which the bracket of prices leaves no doubt, at all prices between those of
+/// the cuts, and the others themselves. Without a box (`BOXED` false) no sample is ever full.
 pub(super) fn sift<T: Float, const BOXED: bool>(psi: &[T], scale: f64, surely: Cuts, maybe: Cuts) -> Sifted {
     let mut sifted = Sifted::default();
     let mut buffer = vec![0.0; BLOCK.min(psi.len()) + WIDTH];
+    let units = SiftSingles::units(scale).filter(|_| T::IS_SINGLE && !BOXED);
+    let mut singles = vec![0.0; if units.is_some() { BLOCK.min(psi.len()) + SINGLES } else { 0 }];
     for psi in psi.chunks(BLOCK) {
-        // Singles that are too small to be added without loss are left in doubt.
-        let sure = surely.at_least(HOLDS.start);
+        if let (Some(units), Err(psi)) = (units, T::typed(psi)) {
+            let cuts = [surely.woken, maybe.woken];
+            let (found, used) = with_lanes(SiftSingles::new(psi, units, cuts, &mut singles));
+            // What it leaves in doubt beyond the bracket is meant to be little.
+            if let Some((largest, sums)) = found.filter(|_| used <= psi.len() / 4) {
+                sifted.extent.join(Extent { largest, unfit: false });
+                sifted.sums.join(&sums);
+                sifted.inside.extend(singles[..used].iter().map(|&e| f64::from(e) * UNIT));
+                continue;
+            }
+        }
         let to = &mut buffer;
-        let few = T::IS_SINGLE.then(|| with_lanes(Sift::<T, BOXED, true> { psi, scale, surely: sure, maybe, to }));
-        let (extent, sums, used) = few
-            .filter(|(extent, _, used)| !extent.unfit && extent.largest < HOLDS.end && *used <= psi.len() / 4)
-            .unwrap_or_else(|| {
-                let to = &mut buffer;
-                with_lanes(Sift::<T, BOXED, false> { psi, scale, surely, maybe, to })
-            });
+        let (extent, sums, used) = with_lanes(Sift::<T, BOXED> { psi, scale, surely, maybe, to });
         sifted.extent.join(extent);
         sifted.sums.join(&sums);
         sifted.inside.extend_from_slice(&buffer[..used]);
@@ -226,41 +219,18 @@ pub(super) fn sift<T: Float, const BOXED: bool>(psi: &[T], scale: f64, surely: C
     sifted
 }
 
-/// Σy in lanes: a plain sum where nothing is lost in it.
-#[derive(Clone, Copy)]
-struct Lengths<L: Lanes, const FEW: bool> {
-    plain: L::Floats,
-    tally: Tally<L>,
+/// [`sift`] of one block.
+struct Sift<'a, T, const BOXED: bool> {
+    psi: &'a [T],
+    scale: f64,
+    /// The cuts at the lowest and the highest price of the bracket.
+    surely: Cuts,
+    maybe: Cuts,
+    /// Where the samples in doubt go, with room for one vector more than there can be.
+    to: &'a mut [f64],
 }
 
-impl<L: Lanes, const FEW: bool> Lengths<L, FEW> {
-    #[inline(always)]
-    fn new(lanes: L) -> Self {
-        Self { plain: lanes.splat(0.0), tally: Tally::new(lanes, LENGTHS) }
-    }
-
-    #[inline(always)]
-    fn add(&mut self, lanes: L, y: L::Floats) {
-        if FEW {
-            self.plain = lanes.add(self.plain, y);
-        } else {
-            self.tally.add(lanes, y);
-        }
-    }
-
-    #[inline(always)]
-    fn sum(self, lanes: L, vectors: usize) -> Fixed {
-        let mut sum = Fixed::default();
-        if FEW {
-            lanes.store(self.plain).into_iter().for_each(|x| sum += LENGTHS.whole_steps(x));
-        } else {
-            sum += self.tally.steps(lanes, vectors);
-        }
-        sum
-    }
-}
-
-impl<T: Float, const BOXED: bool, const FEW: bool> Kernel for Sift<'_, T, BOXED, FEW> {
+impl<T: Float, const BOXED: bool> Kernel for Sift<'_, T, BOXED> {
     type Output = (Extent, Sums, usize);
 
     #[inline(always)]
@@ -270,11 +240,10 @@ impl<T: Float, const BOXED: bool, const FEW: bool> Kernel for Sift<'_, T, BOXED,
         let [surely, maybe] = [&self.surely, &self.maybe].map(|cuts| lanes.splat(cuts.woken));
         let [surely_full, maybe_full] =
             [&self.surely, &self.maybe].map(|cuts| cuts.full.map(|full| lanes.splat(full)));
-        let (full, tail) = vectors(self.psi);
+        let (full, tail) = vectors::<_, WIDTH>(self.psi);
         let mut watch = Watch::new(lanes);
-        let mut lengths = [Lengths::<L, FEW>::new(lanes); 3];
+        let mut lengths = [Tally::new(lanes, LENGTHS); 3];
         let mut squares = Tally::new(lanes, SQUARES);
-        let mut few_squares = Squares::new(lanes);
         let mut counts = [0; 3];
         let mut used = 0;
         for part in [full, tail.as_slice()] {
@@ -282,12 +251,8 @@ impl<T: Float, const BOXED: bool, const FEW: bool> Kernel for Sift<'_, T, BOXED,
                 lanes.prefetch(x);
                 let e = lanes.mul(lanes.read(x), scale);
                 let y = lanes.abs(e);
-                if FEW {
-                    watch.look(lanes, y);
-                } else {
-                    watch.see(lanes, y);
-                }
-                let mut known = lanes.escapes(y, surely);
+                watch.see(lanes, y);
+                let mut known = lanes.greater(y, surely);
                 let mut doubtful = lanes.greater(y, maybe);
                 if BOXED {
                     let positive = lanes.greater(e, zero);
@@ -304,11 +269,7 @@ impl<T: Float, const BOXED: bool, const FEW: bool> Kernel for Sift<'_, T, BOXED,
                 doubtful = lanes.except(doubtful, known);
                 let y = lanes.keep(known, y);
                 lengths[0].add(lanes, y);
-                if FEW {
-                    few_squares.add(lanes, y);
-                } else {
-                    squares.add_product(lanes, y, y);
-                }
+                squares.add_product(lanes, y, y);
                 counts[0] += lanes.bits(known).count_ones();
                 if let Some(to) = self.to[used..].first_chunk_mut() {
                     lanes.compress(doubtful, e, to);
@@ -317,13 +278,83 @@ impl<T: Float, const BOXED: bool, const FEW: bool> Kernel for Sift<'_, T, BOXED,
             }
         }
         let vectors = full.len() + usize::from(tail.is_some());
-        let mut extent = watch.extent(lanes);
-        extent.unfit |= FEW && !lanes.store(lengths[0].plain).iter().all(|x| x.is_finite());
-        let mut all_squares = Fixed::default();
-        all_squares +=
-            if FEW { few_squares.steps(lanes, &SQUARES) } else { squares.steps(lanes, vectors) };
-        let [free, full, full_negative] = lengths.map(|lengths| lengths.sum(lanes, vectors));
-        let sums = Sums { lengths: [free, all_squares, full, full_negative], counts: counts.map(i64::from) };
-        (extent, sums, used)
+        let mut sums = Sums { counts: counts.map(i64::from), ..Sums::default() };
+        let [free, full, full_negative] = lengths;
+        for (sum, tally) in sums.lengths.iter_mut().zip([free, squares, full, full_negative]) {
+            *sum += tally.steps(lanes, vectors);
+        }
+        (watch.extent(lanes), sums, used)
+    }
+}
+
+/// [`sift`] of one block of singles without a box, in integers: e is in units of [`UNIT`], and what is
+/// below [`LEAST`] of them, and may be no whole number, is left in doubt.
+struct SiftSingles<'a> {
+    psi: &'a [f32],
+    scale: f32,
+    surely: f32,
+    maybe: f32,
+    to: &'a mut [f32],
+}
+
+const UNIT: f64 = power_of_two(UNIT_EXPONENT);
+const UNIT_EXPONENT: i32 = -29;
+/// From here on all singles are whole numbers, and from there on they are too large for an integer.
+const LEAST: f32 = (1 << 23) as f32;
+const BEYOND: f32 = (1u32 << 31) as f32;
+
+impl<'a> SiftSingles<'a> {
+    /// The scale to units, where a single holds it.
+    fn units(scale: f64) -> Option<f32> {
+        Some((scale / UNIT) as f32).filter(|units| units.is_normal())
+    }
+
+    fn new(psi: &'a [f32], scale: f32, cuts: [f64; 2], to: &'a mut [f32]) -> Self {
+        // y is above a cut exactly when it is above the largest single that is not.
+        let [surely, maybe] = cuts.map(|cut| {
+            let near = (cut / UNIT) as f32;
+            if f64::from(near) > cut / UNIT { near.next_down() } else { near }
+        });
+        Self { psi, scale, surely: surely.max(LEAST.next_down()), maybe, to }
+    }
+}
+
+impl Kernel for SiftSingles<'_> {
+    /// The largest y and the sums, unless a number was not finite or too large, and the samples in doubt.
+    type Output = (Option<(f64, Sums)>, usize);
+
+    #[inline(always)]
+    fn run<L: Lanes>(self, lanes: L) -> Self::Output {
+        let [scale, surely, maybe] = [self.scale, self.surely, self.maybe].map(|x| lanes.sixteen(x));
+        let (full, tail) = vectors::<_, SINGLES>(self.psi);
+        let mut largest = lanes.sixteen(0.0);
+        let mut powers = Powers::new(lanes);
+        let (mut count, mut used) = (0, 0);
+        for part in [full, tail.as_slice()] {
+            for x in part {
+                lanes.prefetch(x);
+                let e = lanes.mul_singles(lanes.singles(x), scale);
+                let y = lanes.abs_singles(e);
+                largest = lanes.max_singles(y, largest);
+                // NaN is beyond both, and then spoils the sums.
+                let known = lanes.beyond(y, surely);
+                let doubtful = lanes.but(lanes.beyond(y, maybe), known);
+                powers.add(lanes, lanes.keep_singles(known, y));
+                count += lanes.chosen(known).count_ones();
+                if let Some(to) = self.to[used..].first_chunk_mut() {
+                    lanes.compress_singles(doubtful, e, to);
+                }
+                used += lanes.chosen(doubtful).count_ones() as usize;
+            }
+        }
+        let largest = lanes.unpack_singles(largest).into_iter().fold(0.0, f32::max);
+        if !powers.is_finite(lanes) || largest >= BEYOND {
+            return (None, used);
+        }
+        let [lengths, squares] = powers.totals(lanes);
+        let mut sums = Sums { counts: [i64::from(count), 0, 0], ..Sums::default() };
+        sums.lengths[0] += LENGTHS.steps_of(lengths, UNIT_EXPONENT);
+        sums.lengths[1] += SQUARES.steps_of(squares, 2 * UNIT_EXPONENT);
+        (Some((f64::from(largest) * UNIT, sums)), used)
     }
 }

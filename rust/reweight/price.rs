@@ -60,14 +60,6 @@ pub(super) struct Sums {
     pub(super) counts: [i64; 3],
 }
 
-impl Cuts {
-    /// The cuts, none of which leaves out a y of `least`, but all smaller ones.
-    pub(super) fn at_least(self, least: f64) -> Self {
-        let least = least.next_down();
-        Self { woken: self.woken.max(least), full: self.full.map(|full| full.max(least)) }
-    }
-}
-
 impl Sums {
     pub(super) fn join(&mut self, other: &Self) {
         self.lengths.iter_mut().zip(other.lengths).for_each(|(sum, more)| *sum += more);

@@ -3,22 +3,29 @@
 
 use super::passes::vectors;
 use super::price::Terms;
-use crate::fixed::{Grid, Steps, exponent, power_of_two};
+use crate::fixed::{Grid, Steps, exponent};
 use crate::float::Float;
-use crate::lanes::{Counter, Kernel, Lanes, Tally, WIDTH, with_lanes};
+use crate::lanes::{Counter, Kernel, Lanes, SINGLES, Tally, WIDTH, with_lanes};
 use crate::vecmath::Dd;
 
 /// A weight λ in double precision is within this times λ of its exact value, with two roundings.
 pub(super) const ROUNDING: f64 = 8.0 * <f64 as Float>::ROUNDING.0;
 
+/// Bytes of a line of the caches.
+const LINE: usize = 64;
+
+/// Bytes of weights that no cache keeps until they are read.
+const MUCH: usize = 1 << 25;
+
 /// What the pass needs: the price, and grids that hold its sums.
+#[derive(Clone, Copy)]
 pub(super) struct Response {
     pub(super) price: Dd,
     l1: f64,
     l2: f64,
     room: [f64; 2],
     /// Whether past the caches.
-    pub(super) streams: bool,
+    streams: bool,
     /// Of doubles y|λ| is counted on the first grid; of singles λ is λ' + ρ with λ' in double precision,
     /// and y|ρ|, |ρ| and ρ² are counted on the three.
     pub(super) grids: [Grid; 3],
@@ -35,23 +42,39 @@ impl Response {
         Self { price, l1: terms.l1, l2: terms.l2, room: terms.room, streams: false, grids }
     }
 
+    /// The same for so many bytes of weights.
+    pub(super) const fn streaming(self, bytes: usize) -> Self {
+        Self { streams: bytes >= MUCH, ..self }
+    }
+
     /// The weights of `psi`, and their part of the certificate.
-    pub(super) fn respond<I: Float, T: Float>(&self, psi: &[I], weights: &mut [T], scale: f64) -> Responded {
-        let response = self;
-        if self.room == [f64::INFINITY; 2] {
-            with_lanes(Respond::<I, T, false> { psi, weights, scale, response })
-        } else {
-            with_lanes(Respond::<I, T, true> { psi, weights, scale, response })
+    pub(super) fn respond<T: Float>(&self, psi: &[T], weights: &mut [T], scale: f64) -> Responded {
+        // What goes past the caches goes by whole lines of them.
+        let lines = if self.streams { weights.as_ptr().align_offset(LINE).min(weights.len()) } else { 0 };
+        let (head, psi) = psi.split_at(lines);
+        let (to, weights) = weights.split_at_mut(lines);
+        let (first, mut all) = (self.run(head, to, scale), self.run(psi, weights, scale));
+        for (sum, more) in all.sums.iter_mut().zip(first.sums) {
+            *sum = Steps { high: sum.high + more.high, low: sum.low + more.low };
+        }
+        all.nonzero += first.nonzero;
+        all
+    }
+
+    fn run<T: Float>(&self, psi: &[T], weights: &mut [T], scale: f64) -> Responded {
+        let (response, is_boxed) = (self, self.room != [f64::INFINITY; 2]);
+        match (T::typed(psi), T::typed_mut(weights)) {
+            (Ok(psi), Ok(weights)) if is_boxed => {
+                with_lanes(Wide::<true> { psi, weights, scale, response })
+            }
+            (Ok(psi), Ok(weights)) => with_lanes(Wide::<false> { psi, weights, scale, response }),
+            (Err(psi), Err(weights)) if is_boxed => {
+                with_lanes(Narrow::<true> { psi, weights, scale, response })
+            }
+            (Err(psi), Err(weights)) => with_lanes(Narrow::<false> { psi, weights, scale, response }),
+            _ => unreachable!("both are of one type"),
         }
     }
-}
-
-/// The weights of `psi`.
-struct Respond<'a, I, T, const BOXED: bool> {
-    psi: &'a [I],
-    weights: &'a mut [T],
-    scale: f64,
-    response: &'a Response,
 }
 
 #[derive(Clone, Copy)]
@@ -62,54 +85,84 @@ pub(super) struct Responded {
     pub(super) nonzero: usize,
 }
 
-impl<I: Float, T: Float, const BOXED: bool> Kernel for Respond<'_, I, T, BOXED> {
+/// What turns e into |λ|, in double precision.
+struct Line<L: Lanes, const BOXED: bool> {
+    high: L::Floats,
+    low: L::Floats,
+    minus_l1: L::Floats,
+    per_two_l2: L::Floats,
+    room: [L::Floats; 2],
+}
+
+impl<L: Lanes, const BOXED: bool> Line<L, BOXED> {
+    #[inline(always)]
+    fn new(lanes: L, response: &Response) -> Self {
+        Self {
+            high: lanes.splat(response.price.hi),
+            low: lanes.splat(response.price.lo),
+            minus_l1: lanes.splat(-response.l1),
+            per_two_l2: lanes.splat(0.5 / response.l2),
+            room: response.room.map(|room| lanes.splat(room)),
+        }
+    }
+
+    /// |λ|, or what is not positive for a weight at rest.
+    #[inline(always)]
+    fn size(&self, lanes: L, e: L::Floats, y: L::Floats) -> L::Floats {
+        // t·y − l1: the second term matters next to the threshold, where the first cancels.
+        let pull = lanes.fma(self.low, y, lanes.fma(self.high, y, self.minus_l1));
+        let size = lanes.mul(pull, self.per_two_l2);
+        if BOXED {
+            let positive = lanes.greater(e, lanes.splat(0.0));
+            lanes.min(size, lanes.select(positive, self.room[0], self.room[1]))
+        } else {
+            size
+        }
+    }
+}
+
+/// Writes to where `weights` is, past the caches where asked.
+#[inline(always)]
+fn put<L: Lanes, T: Float, const N: usize>(lanes: L, streams: bool, x: [T; N], weights: &mut [T; N]) {
+    if streams {
+        lanes.stream(x, weights);
+    } else {
+        *weights = x;
+    }
+}
+
+/// The weights of doubles.
+struct Wide<'a, const BOXED: bool> {
+    psi: &'a [f64],
+    weights: &'a mut [f64],
+    scale: f64,
+    response: &'a Response,
+}
+
+impl<const BOXED: bool> Kernel for Wide<'_, BOXED> {
     type Output = Responded;
 
     #[inline(always)]
     fn run<L: Lanes>(self, lanes: L) -> Responded {
-        let response = self.response;
-        let zero = lanes.splat(0.0);
-        let scale = lanes.splat(self.scale);
-        let (high, low) = (lanes.splat(response.price.hi), lanes.splat(response.price.lo));
-        let minus_l1 = lanes.splat(-response.l1);
-        let per_two_l2 = lanes.splat(0.5 / response.l2);
-        let room = response.room.map(|room| lanes.splat(room));
-        let [effects, sizes, squares] = response.grids;
-        let mut effect = Tally::new(lanes, effects);
-        let mut rest = [effects, sizes, squares].map(|grid| Counter::<L, false>::new(lanes, grid));
+        let Self { response, .. } = self;
+        let (scale, zero) = (lanes.splat(self.scale), lanes.splat(0.0));
+        let line = Line::<L, BOXED>::new(lanes, response);
+        let mut effect = Tally::new(lanes, response.grids[0]);
         let mut nonzero = 0;
-        let (psi, psi_tail) = vectors(self.psi);
+        let (psi, psi_tail) = vectors::<_, WIDTH>(self.psi);
         let (weights, weights_tail) = self.weights.as_chunks_mut();
-        let mut last = [[T::ZERO; WIDTH]];
+        let mut last = [[0.0; WIDTH]];
         for (psi, weights) in [(psi, weights), (psi_tail.as_slice(), &mut last)] {
             for (x, weights) in psi.iter().zip(weights) {
                 lanes.prefetch(x);
-                let e = lanes.mul(lanes.read(x), scale);
+                let e = lanes.mul(lanes.load(x), scale);
                 let y = lanes.abs(e);
-                // t·y − l1: the second term matters next to the threshold, where the first cancels.
-                let pull = lanes.fma(low, y, lanes.fma(high, y, minus_l1));
-                let mut size = lanes.mul(pull, per_two_l2);
-                if BOXED {
-                    size = lanes.min(size, lanes.select(lanes.greater(e, zero), room[0], room[1]));
-                }
+                let size = line.size(lanes, e, y);
                 let awake = lanes.greater(size, zero);
-                let rounded = lanes.write(lanes.keep(awake, lanes.with_sign(size, e)));
-                if response.streams {
-                    lanes.stream(rounded, weights);
-                } else {
-                    *weights = rounded;
-                }
-                let written = lanes.abs(lanes.read(&rounded));
-                if T::IS_SINGLE {
-                    let off = lanes.sub(written, lanes.keep(awake, size));
-                    rest[0].add_product(lanes, y, off);
-                    rest[1].add(lanes, off);
-                    rest[2].add_product(lanes, off, off);
-                    nonzero += lanes.bits(lanes.greater(written, zero)).count_ones();
-                } else {
-                    effect.add_product(lanes, y, written);
-                    nonzero += lanes.bits(awake).count_ones();
-                }
+                let weight = lanes.keep(awake, lanes.with_sign(size, e));
+                put(lanes, response.streams, lanes.store(weight), weights);
+                effect.add_product(lanes, e, weight);
+                nonzero += lanes.bits(awake).count_ones();
             }
         }
         if response.streams {
@@ -117,11 +170,63 @@ impl<I: Float, T: Float, const BOXED: bool> Kernel for Respond<'_, I, T, BOXED> 
         }
         weights_tail.copy_from_slice(&last[0][..weights_tail.len()]);
         let vectors = psi.len() + usize::from(psi_tail.is_some());
-        let sums = if T::IS_SINGLE {
-            rest.map(|rest| rest.steps(lanes, vectors))
-        } else {
-            [effect.steps(lanes, vectors), Steps::default(), Steps::default()]
-        };
+        let sums = [effect.steps(lanes, vectors), Steps::default(), Steps::default()];
         Responded { sums, nonzero: nonzero as usize }
+    }
+}
+
+/// The weights of singles, and what their rounding changes.
+struct Narrow<'a, const BOXED: bool> {
+    psi: &'a [f32],
+    weights: &'a mut [f32],
+    scale: f64,
+    response: &'a Response,
+}
+
+impl<const BOXED: bool> Kernel for Narrow<'_, BOXED> {
+    type Output = Responded;
+
+    #[inline(always)]
+    fn run<L: Lanes>(self, lanes: L) -> Responded {
+        let Self { response, .. } = self;
+        let (scale, zero) = (lanes.splat(self.scale), lanes.splat(0.0));
+        let (sign, none) = (lanes.sixteen(1f32.copysign(self.scale as f32)), lanes.sixteen(0.0));
+        let line = Line::<L, BOXED>::new(lanes, response);
+        let mut sums = response.grids.map(|grid| Counter::<L, false>::new(lanes, grid));
+        let mut nonzero = 0;
+        let (psi, psi_tail) = vectors::<_, SINGLES>(self.psi);
+        let (weights, weights_tail) = self.weights.as_chunks_mut();
+        let mut last = [[0.0; SINGLES]];
+        for (psi, weights) in [(psi, weights), (psi_tail.as_slice(), &mut last)] {
+            for (x, weights) in psi.iter().zip(weights) {
+                lanes.prefetch(x);
+                let x = lanes.singles(x);
+                let halves = lanes.halves(x).map(
+                    #[inline(always)]
+                    |x| {
+                        let e = lanes.mul(x, scale);
+                        let y = lanes.abs(e);
+                        (y, lanes.max(line.size(lanes, e, y), zero))
+                    },
+                );
+                let rounded = lanes.join(halves.map(|(_, size)| size));
+                let awake = lanes.beyond(rounded, none);
+                let weight = lanes.sign_singles(rounded, lanes.mul_singles(x, sign));
+                put(lanes, response.streams, lanes.unpack_singles(lanes.keep_singles(awake, weight)), weights);
+                nonzero += lanes.chosen(awake).count_ones();
+                for ((y, size), rounded) in halves.into_iter().zip(lanes.halves(rounded)) {
+                    let off = lanes.sub(rounded, size);
+                    sums[0].add_product(lanes, y, off);
+                    sums[1].add(lanes, off);
+                    sums[2].add_product(lanes, off, off);
+                }
+            }
+        }
+        if response.streams {
+            lanes.streamed();
+        }
+        weights_tail.copy_from_slice(&last[0][..weights_tail.len()]);
+        let vectors = 2 * (psi.len() + usize::from(psi_tail.is_some()));
+        Responded { sums: sums.map(|sum| sum.steps(lanes, vectors)), nonzero: nonzero as usize }
     }
 }
