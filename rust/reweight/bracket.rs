@@ -59,7 +59,7 @@ struct Prices {
 /// What a pass finds in a bracket.
 struct Pass {
     base: Sums,
-    inside: Vec<Vec<f64>>,
+    inside: Vec<f64>,
     /// This shard's samples inside, where nothing else can have a weight.
     few: Option<Vec<Picked>>,
     largest: f64,
@@ -244,7 +244,7 @@ impl<T: Float> Data<'_, '_, T> {
                 pick(&psi[range], scale, above, first)
             })?;
             let (extents, picked): (Vec<_>, Vec<_>) = parts.into_iter().unzip();
-            inside.extend(picked.iter().map(|picked: &Picked| picked.values.clone()));
+            inside.extend(picked.iter().flat_map(|picked: &Picked| &picked.values));
             few = Some(picked);
             self.extent(extents.into_iter())?
         } else {
@@ -254,7 +254,7 @@ impl<T: Float> Data<'_, '_, T> {
             let largest = self.extent(parts.iter().map(|part| part.extent))?;
             for part in parts {
                 base.join(&part.sums);
-                inside.push(part.inside);
+                inside.extend(part.inside);
             }
             base.over_shards(self.context.shards())?;
             largest
@@ -267,18 +267,16 @@ impl<T: Float> Data<'_, '_, T> {
     }
 
     /// The numbers of all shards, in the order of the rows.
-    fn gather(&self, own: &[Vec<f64>]) -> Result<Vec<Vec<f64>>> {
+    fn gather(&self, own: &[f64]) -> Result<Vec<f64>> {
         let shards = self.context.shards();
-        let mut bits: Vec<u64> = own.iter().flatten().map(|x| x.to_bits()).collect();
+        let mut bits: Vec<u64> = own.iter().map(|x| x.to_bits()).collect();
         let lengths = shards.gather(&[bits.len() as u64])?;
         let most = lengths.iter().copied().max().unwrap_or(0) as usize;
         bits.resize(most, 0);
         let all = shards.gather(&bits)?;
         let parts = all.chunks(most.max(1)).zip(&lengths);
-        let values: Vec<f64> = parts
-            .flat_map(|(part, &length)| part[..length as usize].iter().map(|&x| f64::from_bits(x)))
-            .collect();
-        Ok(values.chunks(CHUNK).map(<[f64]>::to_vec).collect())
+        let own = parts.flat_map(|(part, &length)| &part[..length as usize]);
+        Ok(own.map(|&x| f64::from_bits(x)).collect())
     }
 
     /// The weights of all samples.

@@ -195,12 +195,13 @@ pub(super) struct Sifted {
 /// the cuts, and the others themselves. Without a box (`BOXED` false) no sample is ever full.
 pub(super) fn sift<T: Float, const BOXED: bool>(psi: &[T], scale: f64, surely: Cuts, maybe: Cuts) -> Sifted {
     let mut sifted = Sifted::default();
-    let mut buffer = vec![0.0; BLOCK.min(psi.len()) + WIDTH];
-    let units = SiftSingles::units(scale).filter(|_| T::IS_SINGLE && !BOXED);
-    let mut singles = vec![0.0; if units.is_some() { BLOCK.min(psi.len()) + SINGLES } else { 0 }];
+    let room = BLOCK.min(psi.len()) + SINGLES;
+    let (mut buffer, mut singles) = (Vec::new(), Vec::new());
+    let units = SiftSingles::units(scale).filter(|_| !BOXED);
     for psi in psi.chunks(BLOCK) {
         if let (Some(units), Err(psi)) = (units, T::typed(psi)) {
             let cuts = [surely.woken, maybe.woken];
+            singles.resize(room, 0.0);
             let (found, used) = with_lanes(SiftSingles::new(psi, units, cuts, &mut singles));
             // What it leaves in doubt beyond the bracket is meant to be little.
             if let Some((largest, sums)) = found.filter(|_| used <= psi.len() / 4) {
@@ -210,6 +211,7 @@ pub(super) fn sift<T: Float, const BOXED: bool>(psi: &[T], scale: f64, surely: C
                 continue;
             }
         }
+        buffer.resize(room, 0.0);
         let to = &mut buffer;
         let (extent, sums, used) = with_lanes(Sift::<T, BOXED> { psi, scale, surely, maybe, to });
         sifted.extent.join(extent);

@@ -21,7 +21,7 @@ use super::scalar::middle;
 use crate::error::Result;
 use crate::fixed::Fixed;
 use crate::float::Float;
-use crate::par::Context;
+use crate::par::{CHUNK, Context};
 use crate::shard::Shards;
 use crate::vecmath::Dd;
 
@@ -179,7 +179,7 @@ impl Terms {
         &self,
         context: &Context<'_>,
         base: &Sums,
-        inside: &[Vec<f64>],
+        inside: &[f64],
         (mut low, mut high): (Dd, Dd),
     ) -> Result<Place> {
         let step = |price: Dd| -> Result<(Dd, Sums)> {
@@ -231,14 +231,9 @@ impl Terms {
         }
     }
 
-    fn sums(&self, context: &Context<'_>, base: &Sums, inside: &[Vec<f64>], cuts: &Cuts) -> Result<Sums> {
-        let parts = context.map_chunks(inside.len(), 8, |range| {
-            let mut sums = Sums::default();
-            for psi in &inside[range] {
-                sums.join(&self.sift(psi, 1.0, cuts, cuts).sums);
-            }
-            sums
-        })?;
+    fn sums(&self, context: &Context<'_>, base: &Sums, inside: &[f64], cuts: &Cuts) -> Result<Sums> {
+        let parts = context
+            .map_chunks(inside.len(), CHUNK, |range| self.sift(&inside[range], 1.0, cuts, cuts).sums)?;
         let mut sums = *base;
         for part in parts {
             sums.join(&part);

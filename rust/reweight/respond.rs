@@ -201,21 +201,19 @@ impl<const BOXED: bool> Kernel for Narrow<'_, BOXED> {
             for (x, weights) in psi.iter().zip(weights) {
                 lanes.prefetch(x);
                 let x = lanes.singles(x);
-                let halves = lanes.halves(x).map(
-                    #[inline(always)]
-                    |x| {
-                        let e = lanes.mul(x, scale);
-                        let y = lanes.abs(e);
-                        (y, lanes.max(line.size(lanes, e, y), zero))
-                    },
-                );
-                let rounded = lanes.join(halves.map(|(_, size)| size));
+                let [e, f] = lanes.halves(x);
+                let [e, f] = [lanes.mul(e, scale), lanes.mul(f, scale)];
+                let [y, z] = [lanes.abs(e), lanes.abs(f)];
+                let sizes = [line.size(lanes, e, y), line.size(lanes, f, z)];
+                let sizes = [lanes.max(sizes[0], zero), lanes.max(sizes[1], zero)];
+                let rounded = lanes.join(sizes);
                 let awake = lanes.beyond(rounded, none);
                 let weight = lanes.sign_singles(rounded, lanes.mul_singles(x, sign));
                 put(lanes, response.streams, lanes.unpack_singles(lanes.keep_singles(awake, weight)), weights);
                 nonzero += lanes.chosen(awake).count_ones();
-                for ((y, size), rounded) in halves.into_iter().zip(lanes.halves(rounded)) {
-                    let off = lanes.sub(rounded, size);
+                let written = lanes.halves(rounded);
+                for (i, y) in [y, z].into_iter().enumerate() {
+                    let off = lanes.sub(written[i], sizes[i]);
                     sums[0].add_product(lanes, y, off);
                     sums[1].add(lanes, off);
                     sums[2].add_product(lanes, off, off);
