@@ -1,8 +1,10 @@
-//! Eight doubles at a time, with one meaning on every instruction set, for the kernels that a plain
-//! loop does not make fast (compressing, counting steps of a [`Grid`]). A kernel is written once, over
-//! [`Lanes`]; [`with_lanes`] compiles it for AVX-512, AVX2 and plain
-//! doubles and chooses. All operations but [`Lanes::product_sum`] round like the plain ones, and sums are
-//! integers, so the three give the same bits.
+//! Eight doubles or sixteen singles at a time, with one meaning on every instruction set, for the kernels
+//! that a plain loop does not make fast (compressing, counting steps of a [`Grid`], writing past the caches).
+//! A kernel is written once, over [`Lanes`]; [`with_lanes`] compiles it for AVX-512, AVX2 and plain numbers
+//! and chooses. All operations but [`Lanes::product_sum`] and [`Lanes::fma_singles`] round like the plain
+//! ones, and sums are integers, so the three give the same bits.
+//!
+//! [`Grid`]: crate::fixed::Grid
 
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod avx2;

@@ -360,3 +360,91 @@ impl Kernel for SiftSingles<'_> {
         (Some((f64::from(largest) * UNIT, sums)), used)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixed::Exact;
+    use crate::simd::{Level, force};
+    use crate::vecmath::Dd;
+
+    fn assert_like_the_twin<T: Float>(psi: &[T], scale: f64) {
+        let none = [f64::INFINITY; 2];
+        for (low, high) in [(0.0, 0.0), (0.25, 0.3), (1e-3, 0.1), (1e-30, 1e-20), (0.5, f64::INFINITY)] {
+            let awake = || psi.iter().map(|x| x.to_f64() * scale).filter(|e| e.abs() > low);
+            let mut exact: [Exact; 2] = std::array::from_fn(|_| Exact::default());
+            for e in awake() {
+                exact[0].add(e.abs());
+                exact[1].add_pair(Dd::two_product(e, e));
+            }
+            for level in Level::ALL {
+                force(level);
+                let [surely, maybe] = [high, low].map(|woken| Cuts { woken, full: none });
+                let found = sift::<T, false>(psi, scale, surely, maybe);
+                assert!(!found.extent.unfit);
+                assert_eq!(
+                    found.extent.largest,
+                    psi.iter().fold(0.0, |most, x| (x.to_f64() * scale).abs().max(most))
+                );
+                let mut ours = [LENGTHS, SQUARES].map(|_| Exact::default());
+                for (i, grid) in [LENGTHS, SQUARES].iter().enumerate() {
+                    ours[i].add_pair(found.sums.lengths[i].value(grid));
+                }
+                for &e in &found.inside {
+                    assert!(low < e.abs());
+                    ours[0].add(e.abs());
+                    ours[1].add_pair(Dd::two_product(e, e));
+                }
+                for ((ours, exact), grid) in ours.iter().zip(&exact).zip([LENGTHS, SQUARES]) {
+                    let off = (ours.value() - exact.value()).value().abs();
+                    assert!(off <= grid.error(psi.len()), "{low} {high} {level:?}: {off:e}");
+                }
+                assert_eq!(found.sums.counts[0] as usize + found.inside.len(), awake().count());
+                let (extent, picked) = pick(psi, scale, low, 10);
+                assert!(!extent.unfit);
+                assert!(picked.values.iter().copied().eq(awake()));
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_sifted_and_picked_equals_one_after_the_other() {
+        let mut state = 5u64;
+        let mut next = || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 11) as f64 / (1u64 << 52) as f64 - 1.0
+        };
+        let mut patterns: Vec<Vec<f64>> =
+            [1, 31, 9001].iter().map(|&len| (0..len).map(|_| 7.0 * next()).collect()).collect();
+        let many = patterns[2].clone();
+        // An outlier, numbers that are no whole units, ties, zeros of both signs, the cuts themselves.
+        patterns.push(many.iter().enumerate().map(|(i, x)| if i == 4000 { 300.0 } else { *x }).collect());
+        patterns.push(many.iter().map(|x| x * 1e-3).collect());
+        patterns.push(many.iter().map(|x| (x / 7.0).powi(40)).collect());
+        patterns.push(vec![1.0; 9000]);
+        patterns.push([0.0, -0.0, 1.0, 1.2, -1.2, 4.0, -15.999_999, 16.0, 1e-40, 0.0625].repeat(100));
+        for psi in patterns {
+            for scale in [0.25, -0.25] {
+                assert_like_the_twin(&psi, scale);
+                assert_like_the_twin(&psi.iter().map(|&x| x as f32).collect::<Vec<_>>(), scale);
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_not_finite_is_found() {
+        for bad in [f32::NAN, -f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            for at in [0, 77, 8999] {
+                let mut psi = vec![1.0f32; 9000];
+                psi[at] = bad;
+                let cuts = Cuts { woken: 0.1, full: [f64::INFINITY; 2] };
+                for level in Level::ALL {
+                    force(level);
+                    assert!(sift::<f32, false>(&psi, 1.0, cuts, cuts).extent.unfit);
+                    assert!(sift::<f32, true>(&psi, 1.0, cuts, cuts).extent.unfit);
+                    assert!(pick(&psi, 1.0, 2.0, 0).0.unfit);
+                }
+            }
+        }
+    }
+}

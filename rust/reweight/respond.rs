@@ -64,9 +64,7 @@ impl Response {
     fn run<T: Float>(&self, psi: &[T], weights: &mut [T], scale: f64) -> Responded {
         let (response, is_boxed) = (self, self.room != [f64::INFINITY; 2]);
         match (T::typed(psi), T::typed_mut(weights)) {
-            (Ok(psi), Ok(weights)) if is_boxed => {
-                with_lanes(Wide::<true> { psi, weights, scale, response })
-            }
+            (Ok(psi), Ok(weights)) if is_boxed => with_lanes(Wide::<true> { psi, weights, scale, response }),
             (Ok(psi), Ok(weights)) => with_lanes(Wide::<false> { psi, weights, scale, response }),
             (Err(psi), Err(weights)) if is_boxed => {
                 with_lanes(Narrow::<true> { psi, weights, scale, response })
@@ -121,14 +119,33 @@ impl<L: Lanes, const BOXED: bool> Line<L, BOXED> {
     }
 }
 
-/// Writes to where `weights` is, past the caches where asked.
+/// Writes what `answer` makes of each vector of `psi`; how many there were.
 #[inline(always)]
-fn put<L: Lanes, T: Float, const N: usize>(lanes: L, streams: bool, x: [T; N], weights: &mut [T; N]) {
-    if streams {
-        lanes.stream(x, weights);
-    } else {
-        *weights = x;
+fn each<L: Lanes, T: Float, const N: usize>(
+    lanes: L,
+    psi: &[T],
+    weights: &mut [T],
+    streams: bool,
+    mut answer: impl FnMut(&[T; N]) -> [T; N],
+) -> usize {
+    let (full, tail) = vectors::<T, N>(psi);
+    let (weights, rest) = weights.as_chunks_mut();
+    for (x, weights) in full.iter().zip(weights) {
+        lanes.prefetch(x);
+        let answered = answer(x);
+        if streams {
+            lanes.stream(answered, weights);
+        } else {
+            *weights = answered;
+        }
     }
+    if let Some(tail) = &tail {
+        rest.copy_from_slice(&answer(tail)[..rest.len()]);
+    }
+    if streams {
+        lanes.streamed();
+    }
+    full.len() + usize::from(tail.is_some())
 }
 
 /// The weights of doubles.
@@ -149,27 +166,22 @@ impl<const BOXED: bool> Kernel for Wide<'_, BOXED> {
         let line = Line::<L, BOXED>::new(lanes, response);
         let mut effect = Tally::new(lanes, response.grids[0]);
         let mut nonzero = 0;
-        let (psi, psi_tail) = vectors::<_, WIDTH>(self.psi);
-        let (weights, weights_tail) = self.weights.as_chunks_mut();
-        let mut last = [[0.0; WIDTH]];
-        for (psi, weights) in [(psi, weights), (psi_tail.as_slice(), &mut last)] {
-            for (x, weights) in psi.iter().zip(weights) {
-                lanes.prefetch(x);
+        let vectors = each(
+            lanes,
+            self.psi,
+            self.weights,
+            response.streams,
+            #[inline(always)]
+            |x| {
                 let e = lanes.mul(lanes.load(x), scale);
-                let y = lanes.abs(e);
-                let size = line.size(lanes, e, y);
+                let size = line.size(lanes, e, lanes.abs(e));
                 let awake = lanes.greater(size, zero);
                 let weight = lanes.keep(awake, lanes.with_sign(size, e));
-                put(lanes, response.streams, lanes.store(weight), weights);
                 effect.add_product(lanes, e, weight);
                 nonzero += lanes.bits(awake).count_ones();
-            }
-        }
-        if response.streams {
-            lanes.streamed();
-        }
-        weights_tail.copy_from_slice(&last[0][..weights_tail.len()]);
-        let vectors = psi.len() + usize::from(psi_tail.is_some());
+                lanes.store(weight)
+            },
+        );
         let sums = [effect.steps(lanes, vectors), Steps::default(), Steps::default()];
         Responded { sums, nonzero: nonzero as usize }
     }
@@ -189,27 +201,25 @@ impl<const BOXED: bool> Kernel for Narrow<'_, BOXED> {
     #[inline(always)]
     fn run<L: Lanes>(self, lanes: L) -> Responded {
         let Self { response, .. } = self;
-        let (scale, zero) = (lanes.splat(self.scale), lanes.splat(0.0));
+        let (scale, zero) = (lanes.splat(self.scale.abs()), lanes.splat(0.0));
         let (sign, none) = (lanes.sixteen(1f32.copysign(self.scale as f32)), lanes.sixteen(0.0));
         let line = Line::<L, BOXED>::new(lanes, response);
         let mut sums = response.grids.map(|grid| Counter::<L, false>::new(lanes, grid));
         let mut nonzero = 0;
-        let (psi, psi_tail) = vectors::<_, SINGLES>(self.psi);
-        let (weights, weights_tail) = self.weights.as_chunks_mut();
-        let mut last = [[0.0; SINGLES]];
-        for (psi, weights) in [(psi, weights), (psi_tail.as_slice(), &mut last)] {
-            for (x, weights) in psi.iter().zip(weights) {
-                lanes.prefetch(x);
-                let x = lanes.singles(x);
-                let [e, f] = lanes.halves(x);
-                let [e, f] = [lanes.mul(e, scale), lanes.mul(f, scale)];
-                let [y, z] = [lanes.abs(e), lanes.abs(f)];
+        let vectors = each(
+            lanes,
+            self.psi,
+            self.weights,
+            response.streams,
+            #[inline(always)]
+            |x| {
+                let x = lanes.mul_singles(lanes.singles(x), sign);
+                let ([e, f], [y, z]) = (lanes.halves(x), lanes.halves(lanes.abs_singles(x)));
+                let [y, z] = [lanes.mul(y, scale), lanes.mul(z, scale)];
                 let sizes = [line.size(lanes, e, y), line.size(lanes, f, z)];
                 let sizes = [lanes.max(sizes[0], zero), lanes.max(sizes[1], zero)];
                 let rounded = lanes.join(sizes);
                 let awake = lanes.beyond(rounded, none);
-                let weight = lanes.sign_singles(rounded, lanes.mul_singles(x, sign));
-                put(lanes, response.streams, lanes.unpack_singles(lanes.keep_singles(awake, weight)), weights);
                 nonzero += lanes.chosen(awake).count_ones();
                 let written = lanes.halves(rounded);
                 for (i, y) in [y, z].into_iter().enumerate() {
@@ -218,13 +228,86 @@ impl<const BOXED: bool> Kernel for Narrow<'_, BOXED> {
                     sums[1].add(lanes, off);
                     sums[2].add_product(lanes, off, off);
                 }
+                lanes.unpack_singles(lanes.keep_singles(awake, lanes.sign_singles(rounded, x)))
+            },
+        );
+        Responded { sums: sums.map(|sum| sum.steps(lanes, 2 * vectors)), nonzero: nonzero as usize }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixed::{Exact, Fixed};
+    use crate::simd::{Level, force};
+
+    /// One weight after the other, the sums exact: Σeλ of doubles; of singles Σyρ, Σρ and Σρ².
+    fn twin<T: Float>(terms: &Terms, price: Dd, psi: &[T], scale: f64) -> (Vec<T>, [Exact; 3], usize) {
+        let mut sums: [Exact; 3] = std::array::from_fn(|_| Exact::default());
+        let mut nonzero = 0;
+        let weights = psi.iter().map(|x| {
+            let e = x.to_f64() * scale;
+            let pull = price.lo.mul_add(e.abs(), price.hi.mul_add(e.abs(), -terms.l1));
+            let size = (pull * (0.5 / terms.l2)).min(terms.room[usize::from(e < 0.0)]).max(0.0);
+            let weight = T::from_f64(if size > 0.0 { size.copysign(e) } else { 0.0 });
+            let off = weight.to_f64().abs() - size;
+            let products = if T::IS_SINGLE {
+                [Dd::two_product(e.abs(), off), Dd::new(off), Dd::two_product(off, off)]
+            } else {
+                [Dd::two_product(e, weight.to_f64()), Dd::default(), Dd::default()]
+            };
+            sums.iter_mut().zip(products).for_each(|(sum, x)| sum.add_pair(x));
+            nonzero += usize::from(weight.to_f64() != 0.0);
+            weight
+        });
+        let weights = weights.collect();
+        (weights, sums, nonzero)
+    }
+
+    fn assert_like_the_twin<T: Float>(psi: &[T], largest: f64) {
+        let price = Dd { hi: 0.9, lo: 3e-18 };
+        for (l1, room) in [(0.3, [f64::INFINITY; 2]), (0.0, [f64::INFINITY; 2]), (0.3, [0.25, 0.5])] {
+            let terms = Terms { l1, l2: 0.7, demand: Dd::new(1.0), limit: f64::INFINITY, room, share: 1.0 };
+            let response = Response::new::<T>(&terms, price, largest);
+            for scale in [0.5, -0.5] {
+                let (wanted, exact, nonzero) = twin(&terms, price, psi, scale);
+                for (level, bytes, offset) in Level::ALL
+                    .into_iter()
+                    .flat_map(|level| [(level, 0, 0), (level, MUCH, 0), (level, MUCH, 3)])
+                {
+                    force(level);
+                    let mut weights = vec![T::from_f64(7.0); offset + psi.len()];
+                    let found = response.streaming(bytes).respond(psi, &mut weights[offset..], scale);
+                    assert!(weights[offset..].iter().zip(&wanted).all(|(a, b)| a.key() == b.key()));
+                    assert_eq!(found.nonzero, nonzero);
+                    for ((steps, exact), grid) in found.sums.into_iter().zip(&exact).zip(response.grids) {
+                        let mut sum = Fixed::default();
+                        sum += steps;
+                        let off = (sum.value(&grid) - exact.value()).value().abs();
+                        let bound =
+                            if T::IS_SINGLE { grid.coarse_error(psi.len()) } else { grid.error(psi.len()) };
+                        assert!(off <= bound, "{off:e} above {bound:e}");
+                    }
+                }
             }
         }
-        if response.streams {
-            lanes.streamed();
+    }
+
+    #[test]
+    fn vectors_of_weights_equal_one_after_the_other() {
+        let mut state = 3u64;
+        let mut next = || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 11) as f64 / (1u64 << 52) as f64 - 1.0
+        };
+        for len in [0, 1, 15, 16, 17, 1003] {
+            let mut psi: Vec<f64> = (0..len).map(|_| 2.0 * next()).collect();
+            for (x, extreme) in psi.iter_mut().zip([0.0, -0.0, 5e-324, -1e-300, 1e-30, 2.0 / 3.0, -2.0 / 3.0])
+            {
+                *x = extreme;
+            }
+            assert_like_the_twin(&psi, 1.0);
+            assert_like_the_twin(&psi.iter().map(|&x| x as f32).collect::<Vec<_>>(), 1.0);
         }
-        weights_tail.copy_from_slice(&last[0][..weights_tail.len()]);
-        let vectors = 2 * (psi.len() + usize::from(psi_tail.is_some()));
-        Responded { sums: sums.map(|sum| sum.steps(lanes, vectors)), nonzero: nonzero as usize }
     }
 }
