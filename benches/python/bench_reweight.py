@@ -173,7 +173,7 @@ def qp_rows(name, sizes):
 def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--slsqp", type=int, nargs="*", default=[200, 500], help="sizes for SLSQP")
+    parser.add_argument("--slsqp", type=int, nargs="*", default=[200, 500, 1000], help="sizes for SLSQP")
     parser.add_argument("--sorted", type=int, nargs="*", default=[10**5, 10**6], help="sizes for NumPy")
     parser.add_argument("--qp", type=int, nargs="*", default=[500, 10**4, 10**5], help="for QP solvers")
     arguments = parser.parse_args()

@@ -163,6 +163,37 @@ def test_ranks_give_the_numbers_of_one(ranks):
             assert np.array_equal(answer[name], answers[0][name]), f"{name} differs between ranks"
 
 
+def trained_together():
+    """Train one epoch under DistributedDataParallel and ask while still wrapped; give the weights, too."""
+    model = torch.nn.parallel.DistributedDataParallel(network())
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    for batch in torch.arange(N)[dist.get_rank() : N - 1 : 2].split(6):
+        optimizer.zero_grad()
+        torch.nn.functional.cross_entropy(model(X[batch]), Y[batch]).backward()
+        optimizer.step()
+    puma = pf.Puma(model, (X[:N], Y[:N]), holdout=(X[N:], Y[N:]), weight_decay=0.01, batch_size=8)
+    removal = puma.remove(MARKED)
+    found = {"psi": puma.influence(), "weights": removal.weights, "delta": removal.delta["0.weight"].numpy()}
+    return found, type(removal.model).__name__, model.module.state_dict()
+
+
+def test_a_model_that_ranks_train_together_is_taken_in_its_wrapper():
+    answers = in_ranks(2, trained_together)
+    alone = network()
+    alone.load_state_dict(answers[0][2])
+    puma = pf.Puma(alone, (X[:N], Y[:N]), holdout=(X[N:], Y[N:]), weight_decay=0.01, batch_size=8)
+    removal = puma.remove(MARKED)
+    assert not torch.equal(alone[0].weight, network()[0].weight)
+    want = {"psi": puma.influence(), "weights": removal.weights, "delta": removal.delta["0.weight"].numpy()}
+    for found, kind, _ in answers:
+        assert kind == "Sequential"
+        for name, value in want.items():
+            np.testing.assert_allclose(
+                found[name], value, rtol=1e-7, atol=1e-9 * np.abs(value).max(), err_msg=name
+            )
+            assert np.array_equal(found[name], answers[0][0][name]), f"{name} differs between ranks"
+
+
 def of_other_lengths():
     facade(N - dist.get_rank())
 
