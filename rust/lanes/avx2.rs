@@ -52,7 +52,8 @@ pub(super) fn prefetch<T, const N: usize>(v3: V3, from: &[T; N]) {
 #[inline(always)]
 pub(super) fn stream<T: Float, const N: usize>(v3: V3, x: [T; N], to: &mut [T; N]) {
     let place = to.as_mut_ptr();
-    if place.addr() % size_of::<__m256>() != 0 || N * size_of::<T>() % size_of::<__m256>() != 0 {
+    let whole = size_of::<__m256>();
+    if !place.addr().is_multiple_of(whole) || !(N * size_of::<T>()).is_multiple_of(whole) {
         *to = x;
         return;
     }

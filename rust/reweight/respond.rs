@@ -5,7 +5,7 @@ use super::passes::vectors;
 use super::price::Terms;
 use crate::fixed::{Grid, Steps, exponent};
 use crate::float::Float;
-use crate::lanes::{Counter, Kernel, Lanes, SINGLES, Tally, WIDTH, with_lanes};
+use crate::lanes::{Counter, Kernel, Lanes, Tally, with_lanes};
 use crate::vecmath::Dd;
 
 /// A weight λ in double precision is within this times λ of its exact value, with two roundings.
