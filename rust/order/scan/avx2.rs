@@ -5,24 +5,7 @@
 use std::arch::x86_64::*;
 
 use super::{BLOCK, Bounds, Found, scan_blocks};
-
-/// Where the set bits of each byte stand, lowest first.
-static PLACES: [[u32; 8]; 256] = {
-    let mut places = [[0; 8]; 256];
-    let mut byte = 0;
-    while byte < 256 {
-        let (mut bit, mut next) = (0, 0);
-        while bit < 8 {
-            if byte >> bit & 1 == 1 {
-                places[byte][next] = bit;
-                next += 1;
-            }
-            bit += 1;
-        }
-        byte += 1;
-    }
-    places
-};
+use crate::lanes::avx2::PLACES;
 
 /// The positions `at`, `at` + 1, … whose bits are set, 8 at a time.
 #[inline]
