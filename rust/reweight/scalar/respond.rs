@@ -14,7 +14,9 @@ use crate::par::CHUNK;
 use crate::vecmath::Dd;
 
 /// Share of the objective below which what the price's rounding hides needs no second opinion.
-const CERTAIN: f64 = 1e-20;
+const CERTAIN: f64 = 1e-24;
+/// Rows from which on a pass for an exact certificate is worth saving.
+const MANY: usize = 1 << 15;
 /// Largest weight expected, over the largest one found, for the grids to leave the sums their digits.
 const LOOSE: f64 = 1e6;
 
@@ -92,7 +94,8 @@ impl<T: Float> Equation<'_, '_, T> {
         .judged(problem, price);
         let is_sharp = most <= LOOSE * found[0] || most == 0.0;
         let is_certain = hidden <= CERTAIN * certificate.objective;
-        Ok((is_sharp && is_certain && !is_open).then_some(certificate))
+        let is_enough = is_sharp && is_certain && !is_open && problem.rows >= MANY;
+        Ok(is_enough.then_some(certificate))
     }
 }
 
