@@ -29,6 +29,7 @@ mod respond;
 mod sample;
 mod scalar;
 mod several;
+mod sift;
 
 use crate::error::{Error, Result};
 use crate::fixed::Exact;
