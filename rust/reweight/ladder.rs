@@ -9,10 +9,11 @@
 //! order.
 
 use super::bracket::{Data, Found, Prices};
-use super::passes::{Picked, TOP, sift};
+use super::passes::{Picked, TOP};
 use super::price::{Cuts, Place, Sums, less};
 use super::problem::check;
 use super::sample::Sample;
+use super::sift::sift;
 use super::{Options, Result};
 use crate::fixed::power_of_two;
 use crate::float::Float;

@@ -16,7 +16,8 @@
 //!
 //! P, Q and K are integer sums, so a piece gives the same t whoever added it up in whatever order.
 
-use super::passes::{LENGTHS, SQUARES, Sifted, sift};
+use super::passes::{LENGTHS, SQUARES};
+use super::sift::{Sifted, sift};
 use crate::error::Result;
 use crate::fixed::Fixed;
 use crate::float::Float;

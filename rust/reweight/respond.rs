@@ -64,12 +64,14 @@ impl Response {
     fn run<T: Float>(&self, psi: &[T], weights: &mut [T], scale: f64) -> Responded {
         let (response, is_boxed) = (self, self.room != [f64::INFINITY; 2]);
         match (T::typed(psi), T::typed_mut(weights)) {
-            (Ok(psi), Ok(weights)) if is_boxed => with_lanes(Wide::<true> { psi, weights, scale, response }),
-            (Ok(psi), Ok(weights)) => with_lanes(Wide::<false> { psi, weights, scale, response }),
-            (Err(psi), Err(weights)) if is_boxed => {
-                with_lanes(Narrow::<true> { psi, weights, scale, response })
+            (Ok(psi), Ok(weights)) if is_boxed => {
+                with_lanes(Answer::<_, true> { psi, weights, scale, response })
             }
-            (Err(psi), Err(weights)) => with_lanes(Narrow::<false> { psi, weights, scale, response }),
+            (Ok(psi), Ok(weights)) => with_lanes(Answer::<_, false> { psi, weights, scale, response }),
+            (Err(psi), Err(weights)) if is_boxed => {
+                with_lanes(Answer::<_, true> { psi, weights, scale, response })
+            }
+            (Err(psi), Err(weights)) => with_lanes(Answer::<_, false> { psi, weights, scale, response }),
             _ => unreachable!("both are of one type"),
         }
     }
@@ -148,15 +150,15 @@ fn each<L: Lanes, T: Float, const N: usize>(
     full.len() + usize::from(tail.is_some())
 }
 
-/// The weights of doubles.
-struct Wide<'a, const BOXED: bool> {
-    psi: &'a [f64],
-    weights: &'a mut [f64],
+/// The weights of doubles, or of singles and what their rounding changes.
+struct Answer<'a, T, const BOXED: bool> {
+    psi: &'a [T],
+    weights: &'a mut [T],
     scale: f64,
     response: &'a Response,
 }
 
-impl<const BOXED: bool> Kernel for Wide<'_, BOXED> {
+impl<const BOXED: bool> Kernel for Answer<'_, f64, BOXED> {
     type Output = Responded;
 
     #[inline(always)]
@@ -187,15 +189,7 @@ impl<const BOXED: bool> Kernel for Wide<'_, BOXED> {
     }
 }
 
-/// The weights of singles, and what their rounding changes.
-struct Narrow<'a, const BOXED: bool> {
-    psi: &'a [f32],
-    weights: &'a mut [f32],
-    scale: f64,
-    response: &'a Response,
-}
-
-impl<const BOXED: bool> Kernel for Narrow<'_, BOXED> {
+impl<const BOXED: bool> Kernel for Answer<'_, f32, BOXED> {
     type Output = Responded;
 
     #[inline(always)]
