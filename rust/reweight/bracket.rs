@@ -55,17 +55,18 @@ pub(super) struct Prices {
 pub(super) struct Pass {
     /// The sums above both.
     pub(super) base: Sums,
-    /// This shard's samples between them, by chunks.
-    pub(super) inside: Vec<Vec<f64>>,
+    /// This shard's samples between them.
+    pub(super) inside: Vec<f64>,
     /// The same with their places, where nothing else can have a weight.
     pub(super) few: Option<Vec<Picked>>,
     pub(super) largest: f64,
 }
 
-/// The price, largest y, and the samples that may have a weight where they are few.
+/// The price with the sums there, largest y, and the samples that may have a weight where they are few.
 pub(super) struct Found {
     pub(super) terms: Terms,
     pub(super) price: Dd,
+    pub(super) sums: Sums,
     pub(super) largest: f64,
     pub(super) few: Option<Vec<Picked>>,
 }
@@ -228,7 +229,7 @@ impl<'a, 'c, T: Float> Data<'a, 'c, T> {
             }
             let inside = self.of_all_shards(inside)?;
             let estimate = match terms.root(self.context, &base, &inside, bracket)? {
-                Place::At(price) => return Ok(Some(Found { terms, price, largest, few })),
+                Place::At(price, sums) => return Ok(Some(Found { terms, price, sums, largest, few })),
                 Place::Above(estimate) => {
                     low = bracket.1;
                     estimate
@@ -264,7 +265,7 @@ impl<'a, 'c, T: Float> Data<'a, 'c, T> {
                 pick(&psi[range], scale, maybe.woken, first)
             })?;
             let (extents, picked): (Vec<_>, Vec<_>) = parts.into_iter().unzip();
-            let inside = picked.iter().map(|picked: &Picked| picked.values.clone()).collect();
+            let inside = picked.iter().flat_map(|picked: &Picked| &picked.values).copied().collect();
             let largest = self.extent(extents.into_iter())?;
             let base = Sums::default();
             return Ok(largest.map(|largest| Pass { base, inside, few: Some(picked), largest }));
@@ -273,31 +274,29 @@ impl<'a, 'c, T: Float> Data<'a, 'c, T> {
             .context
             .map_chunks(psi.len(), CHUNK, |range| terms.sift(&psi[range], scale, &surely, &maybe))?;
         let largest = self.extent(parts.iter().map(|part| part.extent))?;
-        let mut base = Sums::default();
-        for part in &parts {
-            base.add(part);
+        let (mut base, mut inside) = (Sums::default(), Vec::new());
+        for part in parts {
+            base.join(&part.sums);
+            inside.extend(part.inside);
         }
-        Fixed::over_shards(self.context.shards(), base.fixed())?;
-        let inside = parts.into_iter().map(|part| part.inside).collect();
+        base.over_shards(self.context.shards())?;
         Ok(largest.map(|largest| Pass { base, inside, few: None, largest }))
     }
 
     /// The numbers of all shards, in the order of the rows.
-    pub(super) fn of_all_shards(&self, own: Vec<Vec<f64>>) -> Result<Vec<Vec<f64>>> {
+    pub(super) fn of_all_shards(&self, own: Vec<f64>) -> Result<Vec<f64>> {
         let shards = self.context.shards();
         if shards.is_whole() {
             return Ok(own);
         }
-        let mut bits: Vec<u64> = own.iter().flatten().map(|x| x.to_bits()).collect();
+        let mut bits: Vec<u64> = own.iter().map(|x| x.to_bits()).collect();
         let lengths = shards.gather(&[bits.len() as u64])?;
         let most = lengths.iter().copied().max().unwrap_or(0) as usize;
         bits.resize(most, 0);
         let all = shards.gather(&bits)?;
         let parts = all.chunks(most.max(1)).zip(&lengths);
-        let values: Vec<f64> = parts
-            .flat_map(|(part, &length)| part[..length as usize].iter().map(|&x| f64::from_bits(x)))
-            .collect();
-        Ok(values.chunks(CHUNK).map(<[f64]>::to_vec).collect())
+        let own = parts.flat_map(|(part, &length)| &part[..length as usize]);
+        Ok(own.map(|&x| f64::from_bits(x)).collect())
     }
 }
 
@@ -307,7 +306,7 @@ impl Found {
         let price = terms.demand + terms.demand;
         let over = (price * Dd::new(largest) - Dd::new(terms.l1)).value() > 0.0;
         let price = if over { Dd::new((terms.l1 / largest).next_down()) } else { price };
-        Self { terms, price, largest, few: Some(Vec::new()) }
+        Self { terms, price, sums: Sums::default(), largest, few: Some(Vec::new()) }
     }
 }
 

@@ -9,14 +9,15 @@
 //! order.
 
 use super::bracket::{Data, Found, Prices};
-use super::passes::{Picked, TOP, sift};
+use super::passes::{Picked, TOP};
 use super::price::{Cuts, Place, Sums, less};
 use super::problem::check;
 use super::sample::Sample;
+use super::sift::sift;
 use super::{Options, Result};
-use crate::fixed::{Fixed, power_of_two};
+use crate::fixed::power_of_two;
 use crate::float::Float;
-use crate::par::Context;
+use crate::par::{CHUNK, Context};
 use crate::shard::Rows;
 use crate::vecmath::Dd;
 
@@ -92,11 +93,12 @@ impl Ladder {
                 continue;
             }
             let rungs = rungs(&sample, data.scale, top.woken, floor.woken);
-            let inside = if few { vec![pass.inside.concat()] } else { pass.inside };
-            let (chunks, sums) = shelve(context, &inside, &rungs)?;
+            let (chunks, sums) = shelve(context, &pass.inside, &rungs)?;
             let mut above = vec![pass.base];
-            for shelf in sums.chunks_exact(2) {
-                above.push(above[above.len() - 1].with(shelf));
+            for shelf in &sums {
+                let mut next = above[above.len() - 1];
+                next.join(shelf);
+                above.push(next);
             }
             return Ok(Some(Self {
                 own: psi.len(),
@@ -162,12 +164,12 @@ impl Ladder {
             return Ok(None);
         };
         let inside = self.chunks.iter().flat_map(|chunk| chunk.shelf(shelf)).copied().collect();
-        let inside = data.of_all_shards(vec![inside])?;
+        let inside = data.of_all_shards(inside)?;
         let (low, high) = (lowered(waking(self.rungs[shelf])), waking(rung));
         let most = terms.demand + terms.demand;
         let high = if less(most, high) { most } else { high };
         Ok(match terms.root(data.context, &self.above[shelf], &inside, (low, high))? {
-            Place::At(price) => Some(Found { terms, price, largest: self.largest, few: None }),
+            Place::At(price, sums) => Some(Found { terms, price, sums, largest: self.largest, few: None }),
             Place::Above(_) | Place::Below(_) => None,
         })
     }
@@ -191,21 +193,23 @@ fn rungs(sample: &Sample, scale: f64, top: f64, floor: f64) -> Vec<f64> {
     rungs
 }
 
-/// The samples by shelves, and Σy and Σy² of each shelf over all shards.
-fn shelve(context: &Context<'_>, inside: &[Vec<f64>], rungs: &[f64]) -> Result<(Vec<Shelved>, Vec<Fixed>)> {
+/// The samples by shelves, and the sums of each shelf over all shards.
+fn shelve(context: &Context<'_>, inside: &[f64], rungs: &[f64]) -> Result<(Vec<Shelved>, Vec<Sums>)> {
     let shelves = rungs.len() - 1;
-    let parts = context.map_chunks(inside.len(), 1, |range| {
-        let shelved = Shelved::new(&inside[range.start], rungs);
-        let sums: Vec<Fixed> = (0..shelves).flat_map(|i| shelved.sums(i)).collect();
+    let parts = context.map_chunks(inside.len(), CHUNK, |range| {
+        let shelved = Shelved::new(&inside[range], rungs);
+        let sums: Vec<Sums> = (0..shelves).map(|i| shelved.sums(i)).collect();
         (shelved, sums)
     })?;
-    let mut sums = vec![Fixed::default(); 2 * shelves];
+    let mut sums = vec![Sums::default(); shelves];
     let mut chunks = Vec::with_capacity(parts.len());
     for (shelved, part) in parts {
-        sums.iter_mut().zip(part).for_each(|(sum, more)| *sum += more);
+        sums.iter_mut().zip(&part).for_each(|(sum, more)| sum.join(more));
         chunks.push(shelved);
     }
-    Fixed::over_shards(context.shards(), &mut sums)?;
+    for sum in &mut sums {
+        sum.over_shards(context.shards())?;
+    }
     Ok((chunks, sums))
 }
 
@@ -242,10 +246,9 @@ impl Shelved {
         &self.values[start..self.ends[i]]
     }
 
-    /// Σy and Σy² of one shelf.
-    fn sums(&self, i: usize) -> [Fixed; 2] {
-        let all = Cuts { woken: -1.0, full: [f64::INFINITY; 2] };
-        let [free, squares, ..] = sift::<f64, false>(self.shelf(i), 1.0, all, all).sums;
-        [free, squares]
+    /// The sums of one shelf, which is awake as a whole.
+    fn sums(&self, i: usize) -> Sums {
+        let all = Cuts { woken: 0.0, full: [f64::INFINITY; 2] };
+        sift::<f64, false>(self.shelf(i), 1.0, all, all).sums
     }
 }

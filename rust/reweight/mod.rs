@@ -31,6 +31,7 @@ mod respond;
 mod sample;
 mod scalar;
 mod several;
+mod sift;
 mod weigh;
 
 use crate::error::{Error, Result};

@@ -72,13 +72,11 @@ impl Sample {
         }
         let scaled: Vec<f64> = self.values.iter().map(|x| x * signed_scale).collect();
         let terms = Terms { share: self.share, ..*terms };
-        let pieces = [scaled];
-        let Place::At(price) = terms.root(context, &Sums::default(), &pieces, (Dd::default(), highest))?
+        let Place::At(price, _) = terms.root(context, &Sums::default(), &scaled, (Dd::default(), highest))?
         else {
             // The sample cannot meet the demand within its box; all samples together may.
             return Ok(Guess::Between(Dd::default(), highest));
         };
-        let [scaled] = pieces;
         let woken = terms.cuts(price).woken;
         let awake = scaled.iter().filter(|e| e.abs() > woken).count();
         if terms.l1 > 0.0 && awake < scaled.len() / 64 {

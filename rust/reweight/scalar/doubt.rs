@@ -143,7 +143,7 @@ impl<T: Float> Kernel for Divide<'_, T> {
     #[inline(always)]
     fn run<L: Lanes>(self, lanes: L) -> Self::Output {
         let Self { rows, scale, low, high, held, to } = self;
-        let [(psi, psi_tail), (lower, lower_tail), (upper, upper_tail)] = rows.map(vectors);
+        let [(psi, psi_tail), (lower, lower_tail), (upper, upper_tail)] = rows.map(vectors::<T, WIDTH>);
         let (zero, most) = (lanes.splat(0.0), lanes.splat(f64::MAX));
         let scale = lanes.splat(scale);
         let mut bound = Tally::new(lanes, held);

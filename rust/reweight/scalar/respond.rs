@@ -115,7 +115,7 @@ impl<T: Float> Kernel for Respond<'_, T> {
     #[inline(always)]
     fn run<L: Lanes>(self, lanes: L) -> Self::Output {
         let Self { rows, weights, scale, line, grids: Grids(grids) } = self;
-        let [(psi, psi_tail), (lower, lower_tail), (upper, upper_tail)] = rows.map(vectors);
+        let [(psi, psi_tail), (lower, lower_tail), (upper, upper_tail)] = rows.map(vectors::<T, WIDTH>);
         let zero = lanes.splat(0.0);
         let scale = lanes.splat(scale);
         let [mut effect, mut norm, mut squares] = grids.map(|grid| Tally::new(lanes, grid));
@@ -131,7 +131,8 @@ impl<T: Float> Kernel for Respond<'_, T> {
                 let size = lanes.max(line.lanes(lanes, lanes.abs(e)), zero);
                 let weight = lanes.max(lanes.with_sign(size, e), lanes.read(lower));
                 // Adding 0 turns a weight of −0 into 0.
-                *weights = lanes.write(lanes.add(lanes.min(weight, lanes.read(upper)), zero));
+                let weight = lanes.add(lanes.min(weight, lanes.read(upper)), zero);
+                *weights = lanes.store(weight).map(T::from_f64);
                 let weight = lanes.read(weights);
                 let size = lanes.abs(weight);
                 effect.add_product(lanes, e, weight);

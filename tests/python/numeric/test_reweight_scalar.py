@@ -319,12 +319,14 @@ def test_out_must_be_writeable_memory_of_its_own():
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("small", [4e-16, 4e-8])
-def test_many_weights_far_below_the_largest_are_counted_in_the_info(small, dtype):
+@pytest.mark.parametrize("l1", [0.0, 1e-3])
+def test_many_weights_far_below_the_largest_are_counted_in_the_info(small, l1, dtype):
     psi = np.full(10**6, small, dtype)
     psi[0] = 1
-    weights, info = pf.solve_weights(psi, target=1.0, l1=1e-3, l2=1.0, return_info=True)
+    weights, info = pf.solve_weights(psi, target=1.0, l1=l1, l2=1.0, return_info=True)
+    assert info.nnz == (1 if l1 else 10**6)
     dense = weights.astype(np.float64)
     residual = math.fsum(psi * dense) - 1.0
     norm, squares = math.fsum(np.abs(dense)), math.fsum(dense * dense)
     assert info.l1_norm == pytest.approx(norm, rel=1e-15)
-    assert info.objective == pytest.approx(residual**2 + 1e-3 * norm + squares, rel=1e-14)
+    assert info.objective == pytest.approx(residual**2 + l1 * norm + squares, rel=1e-14)
