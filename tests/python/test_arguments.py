@@ -257,6 +257,7 @@ CALLS = {
             "tol": ("number", "", [0, -1.0, None]),
             "max_iter": ("count", "", [0, None]),
             "start": ("array", "", [True, [1.0, 2.0], math.nan]),
+            "nan": ("other", "raise", ["last", None]),
             "sparse": ("flag", "True or False", [None]),
             "out": ("other", "", [[0.0] * N, np.zeros(2), np.zeros(N, np.float32)]),
             "shard": ("other", "must be a puma_fast.Shard", [()]),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, overload
 
 import numpy as np
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
         tol: float
         max_iter: int
         start: WeightsInfo | ArrayLike | None
+        nan: Literal["raise", "omit"]
         out: FloatArray | None
         shard: Shard | None
         n_threads: int | None
@@ -167,6 +168,7 @@ def solve_weights(
     max_iter: int = 1000,
     start: WeightsInfo | ArrayLike | None = None,
     sparse: bool = False,
+    nan: Literal["raise", "omit"] = "raise",
     out: FloatArray | None = None,
     shard: Shard | None = None,
     n_threads: int | None = None,
@@ -208,6 +210,9 @@ def solve_weights(
         criterion it changes no bit of the answer.
     sparse : bool, default False
         Return the rows whose weight is not zero and those weights, in place of all.
+    nan : {"raise", "omit"}, default "raise"
+        Whether a NaN in `psi_up` is an error, or its sample is left out of the problem: its weight is 0,
+        whatever the box, and the others are copied once. Anywhere else a NaN is an error.
     out : ndarray, shape (n,), optional
         Where to write the weights: C-contiguous, writeable, in the dtype that is returned, and no part
         of the data. Saves fresh memory, which costs more than the solve. Undefined after an exception.
@@ -240,9 +245,9 @@ def solve_weights(
     Raises
     ------
     ValueError
-        Not exactly one of `psi_mk` and `target`; shapes that do not fit; a NaN or an infinity in the
-        data; a negative price; ``lower > upper``; `max_residual` with several criteria; an `out` that is
-        read-only, of another shape, overlaps the data or comes with ``sparse=True``.
+        Not exactly one of `psi_mk` and `target`; shapes that do not fit; a NaN (but see `nan`) or an
+        infinity in the data; a negative price; ``lower > upper``; `max_residual` with several criteria; an
+        `out` that is read-only, of another shape, overlaps the data or comes with ``sparse=True``.
     TypeError
         Not real numbers, a tensor that is not on the CPU, an `out` of another dtype, or a `progress` of no
         such kind.
@@ -281,6 +286,8 @@ def solve_weights(
     l1, l2 = _optional("l1", l1), _optional("l2", l2)
     if out is not None:
         _check_out(out, problem)
+    if _omits(nan):
+        problem = problem.without_nan()
     with reporting("weights", progress, problem.shard) as report:
         weights, info = problem.solve(l1, l2, _start(start), None, out, report)
     return (weights, info) if return_info else weights
@@ -301,6 +308,9 @@ class _Problem:
     sparse: bool
     shard: Shard | None
     n_threads: int | None
+    rows: int
+    known: NDArray[np.int64] | None = None
+    """Where among all rows those of `psi` stand, if some were left out."""
 
     @classmethod
     def of(
@@ -335,7 +345,15 @@ class _Problem:
             as_flag("sparse", sparse),
             as_shard(shard),
             as_threads(n_threads),
+            len(psi),
         )
+
+    def without_nan(self) -> _Problem:
+        """Leave out the rows with a NaN."""
+        numbers = ~np.isnan(self.psi)
+        known = np.flatnonzero(numbers if numbers.ndim == 1 else numbers.all(axis=1))
+        lower, upper = (bound[known] if bound.ndim else bound for bound in (self.lower, self.upper))
+        return replace(self, psi=self.psi[known], lower=lower, upper=upper, known=known)
 
     def solve(
         self,
@@ -361,12 +379,24 @@ class _Problem:
             start,
             ladder,
             self.sparse,
-            out,
+            out if self.known is None else None,
             self.shard,
             report,
             self.n_threads,
         )
-        return weights, WeightsInfo(**facts)
+        return self._among_all(weights, out), WeightsInfo(**facts)
+
+    def _among_all(self, weights: Any, out: FloatArray | None) -> Any:
+        """Give weights of the known rows as those of all."""
+        if self.known is None:
+            return weights
+        if self.sparse:
+            places, values = weights
+            return self.known[places], values
+        every = np.zeros(self.rows, self.psi.dtype) if out is None else out
+        every[:] = 0
+        every[self.known] = weights
+        return every
 
     def ladder(self, l1s: NDArray[np.float64], l2: float | None) -> _core.Ladder | None:
         """Give what solves at `l1s` share; None where they share nothing."""
@@ -424,6 +454,7 @@ def solve_weights_path(
     tol: float = 1e-14,
     max_iter: int = 1000,
     sparse: bool = False,
+    nan: Literal["raise", "omit"] = "raise",
     shard: Shard | None = None,
     n_threads: int | None = None,
     progress: Progress = None,
@@ -440,7 +471,7 @@ def solve_weights_path(
         As in :func:`solve_weights`, the same for all.
     sparse : bool, default False
         Keep the weights that are not zero alone. All weights for all prices are n·m numbers.
-    lower, upper, max_residual, tol, max_iter, shard, n_threads
+    lower, upper, max_residual, tol, max_iter, nan, shard, n_threads
         As in :func:`solve_weights`, the same for all.
     progress : bool or callable, optional
         As in :func:`solve_weights`; what is counted is ``"price"``.
@@ -474,6 +505,8 @@ def solve_weights_path(
     )
     prices = np.asarray(as_floats("l1s", l1s, ndim=1), dtype=np.float64)
     l2 = _optional("l2", l2)
+    if _omits(nan):
+        problem = problem.without_nan()
     solved: list[Any] = []
     infos: list[WeightsInfo] = []
     with reporting("path of weights", progress, problem.shard) as report:
@@ -486,6 +519,13 @@ def solve_weights_path(
             solved.append(weights)
             infos.append(info)
     return WeightsPath(prices, tuple(solved), tuple(infos))
+
+
+def _omits(nan: Any) -> bool:
+    if not isinstance(nan, str) or nan not in ("raise", "omit"):
+        msg = f'nan must be "raise" or "omit", got {nan!r}'
+        raise ValueError(msg)
+    return nan == "omit"
 
 
 def _optional(name: str, value: Any) -> float | None:

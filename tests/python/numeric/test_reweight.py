@@ -357,3 +357,39 @@ def test_the_gap_bounds_the_error_of_badly_scaled_ridge(seed):
 
     excess = objective(weights) - objective(best)
     assert excess <= info.gap * (1 + 1e-9) + 1e-12 * objective(best) + 1e-13 * b @ b
+
+
+@pytest.mark.parametrize("k", [None, 2])
+@pytest.mark.parametrize("box", [{}, {"lower": 0.1, "upper": "rows"}])
+def test_samples_without_a_score_are_left_out_on_request(k, box):
+    """Their weight is 0, even where the box does not hold it, and the others are as without them."""
+    rng = np.random.default_rng(5)
+    psi = rng.standard_normal(50 if k is None else (50, k))
+    upper = rng.uniform(1, 2, 50)
+    b = np.ones(k or 1) if k else 1.0
+    known = np.delete(np.arange(50), [0, 7, 49])
+    bounds = {name: upper if value == "rows" else value for name, value in box.items()}
+    fewer = {name: upper[known] if value == "rows" else value for name, value in box.items()}
+    want, told = pf.solve_weights(psi[known], target=b, return_info=True, **fewer)
+    given = psi.copy()
+    given[[0, 7, 49]] = np.nan
+    if k:
+        given[7, 1] = 1.0
+    out = np.full(50, 3.0)
+    weights, info = pf.solve_weights(given, target=b, nan="omit", out=out, return_info=True, **bounds)
+    assert weights is out
+    np.testing.assert_array_equal(weights[known], want)
+    assert not weights[[0, 7, 49]].any()
+    assert (info.objective, info.gap, info.nnz) == (told.objective, told.gap, told.nnz)
+    places, values = pf.solve_weights(given, target=b, nan="omit", sparse=True, **bounds)
+    np.testing.assert_array_equal(places, np.flatnonzero(weights))
+    np.testing.assert_array_equal(values, weights[places])
+    path = pf.solve_weights_path(given, target=b, nan="omit", l1s=[told.l1], l2=told.l2, **bounds)
+    np.testing.assert_allclose(path.weights[0], weights, rtol=1e-6, atol=1e-9)
+    with pytest.raises(ValueError, match=r"psi_up\[.* is NaN"):
+        pf.solve_weights(given, target=b, **bounds)
+    with pytest.raises(ValueError, match=r"psi_mk\[.* is NaN"):
+        pf.solve_weights(psi, given, nan="omit", **bounds)
+    nobody, info = pf.solve_weights(np.full_like(psi, np.nan), target=b, nan="omit", return_info=True)
+    assert info.status == "empty"
+    assert not nobody.any()
