@@ -67,6 +67,12 @@ impl Grid {
         Steps { high: counted(coarse, self.high), low: counted(fine, self.low) }
     }
 
+    /// The steps of `count`·2^`exponent`, which is a whole number of fine ones.
+    #[must_use]
+    pub const fn steps_of(&self, count: i128, exponent: i32) -> Steps {
+        Steps { high: 0, low: count << (exponent + 98 - self.top) }
+    }
+
     /// The most by which rounding to the grid can have changed the sum of `terms` terms.
     #[must_use]
     pub fn error(&self, terms: usize) -> f64 {

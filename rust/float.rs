@@ -21,15 +21,17 @@ pub trait Float: sealed::Sealed + Copy + PartialOrd + Send + Sync + std::fmt::De
     /// Unit roundoff u, and the least positive normal number, below which u no longer bounds the error.
     const ROUNDING: (f64, f64);
 
+    /// The numbers as doubles, or as the singles that they are.
+    #[allow(clippy::missing_errors_doc)]
+    fn typed(numbers: &[Self]) -> std::result::Result<&[f64], &[f32]>;
+
+    /// [`Float::typed`] of numbers that are to be written.
+    #[allow(clippy::missing_errors_doc)]
+    fn typed_mut(numbers: &mut [Self]) -> std::result::Result<&mut [f64], &mut [f32]>;
+
     /// The array as doubles, or as the singles that it holds.
     #[allow(clippy::missing_errors_doc)]
     fn wide<const N: usize>(array: &[Self; N]) -> std::result::Result<&[f64; N], &[f32; N]>;
-
-    /// The array of this type, made by the closure that fits.
-    fn choose<const N: usize>(
-        wide: impl FnOnce() -> [f64; N],
-        narrow: impl FnOnce() -> [f32; N],
-    ) -> [Self; N];
 
     /// The exact value as a double.
     fn to_f64(self) -> f64;
@@ -44,7 +46,7 @@ pub trait Float: sealed::Sealed + Copy + PartialOrd + Send + Sync + std::fmt::De
 
 /// Both impls are the same text but for the widths, so they are written once.
 macro_rules! float {
-    ($float:ty, $bits:ty, $signed:ty, $width:ident, $wide:ident, $narrow:ident, $made:ident) => {
+    ($float:ty, $bits:ty, $signed:ty, $width:ident) => {
         impl Float for $float {
             type Key = $bits;
             const ZERO: Self = 0.0;
@@ -53,16 +55,18 @@ macro_rules! float {
             const ROUNDING: (f64, f64) = (<$float>::EPSILON as f64 / 2.0, <$float>::MIN_POSITIVE as f64);
 
             #[inline(always)]
-            fn wide<const N: usize>(array: &[Self; N]) -> std::result::Result<&[f64; N], &[f32; N]> {
-                $width(array)
+            fn typed(numbers: &[Self]) -> std::result::Result<&[f64], &[f32]> {
+                $width(numbers)
             }
 
             #[inline(always)]
-            fn choose<const N: usize>(
-                $wide: impl FnOnce() -> [f64; N],
-                $narrow: impl FnOnce() -> [f32; N],
-            ) -> [Self; N] {
-                $made()
+            fn typed_mut(numbers: &mut [Self]) -> std::result::Result<&mut [f64], &mut [f32]> {
+                $width(numbers)
+            }
+
+            #[inline(always)]
+            fn wide<const N: usize>(array: &[Self; N]) -> std::result::Result<&[f64; N], &[f32; N]> {
+                $width(array)
             }
 
             #[inline(always)]
@@ -87,8 +91,8 @@ macro_rules! float {
         }
     };
 }
-float!(f32, u32, i32, Err, _wide, narrow, narrow);
-float!(f64, u64, i64, Ok, wide, _narrow, wide);
+float!(f32, u32, i32, Err);
+float!(f64, u64, i64, Ok);
 
 #[cfg(test)]
 mod tests {

@@ -1,23 +1,30 @@
-//! Eight doubles at a time, with one meaning on every instruction set, for the kernels that a plain
-//! loop does not make fast (compressing, counting steps of a [`Grid`]). A kernel is written once, over
-//! [`Lanes`]; [`with_lanes`] compiles it for AVX-512, AVX2 and plain
-//! doubles and chooses. All operations but [`Lanes::product_sum`] round like the plain ones, and sums are
-//! integers, so the three give the same bits.
+//! Eight doubles or sixteen singles at a time, with one meaning on every instruction set, for the kernels
+//! that a plain loop does not make fast (compressing, counting steps of a [`Grid`], writing past the caches).
+//! A kernel is written once, over [`Lanes`]; [`with_lanes`] compiles it for AVX-512, AVX2 and plain numbers
+//! and chooses. All operations but [`Lanes::product_sum`] and [`Lanes::fma_singles`] round like the plain
+//! ones, and sums are integers, so the three give the same bits.
+//!
+//! [`Grid`]: crate::fixed::Grid
 
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
 mod plain;
 mod tally;
-#[cfg(target_arch = "x86_64")]
-mod x86;
 
 use crate::float::Float;
 #[cfg(target_arch = "x86_64")]
 use crate::simd::{Level, level};
 
 use plain::Plain;
-pub(crate) use tally::{Counter, Tally};
+pub(crate) use tally::{Counter, Powers, Tally};
 
 /// Doubles in a vector.
 pub(crate) const WIDTH: usize = 8;
+
+/// Singles in a vector of them.
+pub(crate) const SINGLES: usize = 2 * WIDTH;
 
 /// A kernel over any instruction set. `run` must be `#[inline(always)]`.
 pub(crate) trait Kernel {
@@ -59,6 +66,10 @@ pub(crate) trait Lanes: Copy {
     type Counts: Copy;
     /// Eight truths.
     type Mask: Copy;
+    /// Sixteen singles.
+    type Sixteen: Copy;
+    /// Sixteen truths.
+    type Chosen: Copy;
 
     fn splat(self, x: f64) -> Self::Floats;
     fn load(self, from: &[f64; WIDTH]) -> Self::Floats;
@@ -85,6 +96,8 @@ pub(crate) trait Lanes: Copy {
         self.store(a).into_iter().fold(f64::NEG_INFINITY, f64::max)
     }
     fn greater(self, a: Self::Floats, b: Self::Floats) -> Self::Mask;
+    /// a > b, or one of them is NaN.
+    fn not_within(self, a: Self::Floats, b: Self::Floats) -> Self::Mask;
     fn and(self, a: Self::Mask, b: Self::Mask) -> Self::Mask;
     /// `a` but not `b`.
     fn except(self, a: Self::Mask, b: Self::Mask) -> Self::Mask;
@@ -105,16 +118,50 @@ pub(crate) trait Lanes: Copy {
     /// The four columns of eight short rows.
     fn columns<T: Float>(self, rows: [&[T; 4]; WIDTH]) -> [Self::Floats; 4];
 
-    /// Eight numbers rounded to `T`.
+    /// Asks for what is read some memory accesses after `from`.
     #[inline(always)]
-    fn write<T: Float>(self, x: Self::Floats) -> [T; WIDTH] {
-        T::choose(
-            #[inline(always)]
-            || self.store(x),
-            #[inline(always)]
-            || self.narrow(x),
-        )
+    fn prefetch<T, const N: usize>(self, _from: &[T; N]) {}
+    /// Writes past the caches, for what is too much to be found there again. Other threads see it once
+    /// [`Lanes::streamed`] was called.
+    #[inline(always)]
+    fn stream<T: Float, const N: usize>(self, x: [T; N], to: &mut [T; N]) {
+        *to = x;
     }
+    #[inline(always)]
+    fn streamed(self) {}
+
+    fn sixteen(self, x: f32) -> Self::Sixteen;
+    fn singles(self, from: &[f32; SINGLES]) -> Self::Sixteen;
+    fn unpack_singles(self, x: Self::Sixteen) -> [f32; SINGLES];
+    fn mul_singles(self, a: Self::Sixteen, b: Self::Sixteen) -> Self::Sixteen;
+    /// a·b + c, rounded once or twice.
+    fn fma_singles(self, a: Self::Sixteen, b: Self::Sixteen, c: Self::Sixteen) -> Self::Sixteen;
+    fn abs_singles(self, a: Self::Sixteen) -> Self::Sixteen;
+    /// `b` where either is NaN.
+    fn max_singles(self, a: Self::Sixteen, b: Self::Sixteen) -> Self::Sixteen;
+    /// a > b, or one of them is NaN.
+    fn beyond(self, a: Self::Sixteen, b: Self::Sixteen) -> Self::Chosen;
+    /// `a` but not `b`.
+    fn but(self, a: Self::Chosen, b: Self::Chosen) -> Self::Chosen;
+    /// The chosen, lane 0 lowest.
+    fn chosen(self, chosen: Self::Chosen) -> u32;
+    /// `x` where chosen, 0 elsewhere.
+    fn keep_singles(self, chosen: Self::Chosen, x: Self::Sixteen) -> Self::Sixteen;
+    /// `size`, which is not negative, with the sign of `sign`.
+    fn sign_singles(self, size: Self::Sixteen, sign: Self::Sixteen) -> Self::Sixteen;
+    /// As [`Lanes::compress`].
+    fn compress_singles(self, chosen: Self::Chosen, x: Self::Sixteen, to: &mut [f32; SINGLES]);
+    /// The nearest integers of singles from 0 to 2^31, two in each of the counts, the even lanes low.
+    fn whole(self, x: Self::Sixteen) -> Self::Counts;
+    /// The upper half of each count.
+    fn odd(self, x: Self::Counts) -> Self::Counts;
+    fn plus(self, a: Self::Counts, b: Self::Counts) -> Self::Counts;
+    /// The square of the lower half of each count.
+    fn square_even(self, x: Self::Counts) -> Self::Counts;
+    /// The first and the last eight as doubles.
+    fn halves(self, x: Self::Sixteen) -> [Self::Floats; 2];
+    /// And back, rounded.
+    fn join(self, halves: [Self::Floats; 2]) -> Self::Sixteen;
 
     /// Eight numbers of either type.
     #[inline(always)]
@@ -123,5 +170,31 @@ pub(crate) trait Lanes: Copy {
             Ok(wide) => self.load(wide),
             Err(narrow) => self.widen(narrow),
         }
+    }
+    /// Eight numbers as they are once written to a `T`.
+    #[inline(always)]
+    fn rounded<T: Float>(self, x: Self::Floats) -> Self::Floats {
+        match T::typed(&[]) {
+            Ok(_) => x,
+            Err(_) => self.widen(&self.narrow(x)),
+        }
+    }
+
+    /// Writes the lanes for which there is a place.
+    #[inline(always)]
+    fn write<T: Float>(self, x: Self::Floats, to: &mut [T]) {
+        match T::typed_mut(to) {
+            Ok(wide) => fill(self.store(x), wide),
+            Err(narrow) => fill(self.narrow(x), narrow),
+        }
+    }
+}
+
+/// The first of `x`, as many as there is room for.
+#[inline(always)]
+fn fill<F: Copy>(x: [F; WIDTH], to: &mut [F]) {
+    match to.first_chunk_mut() {
+        Some(eight) => *eight = x,
+        None => to.iter_mut().zip(x).for_each(|(slot, x)| *slot = x),
     }
 }

@@ -2,6 +2,7 @@
 //! order, so nothing depends on the number of threads. Pools are keyed by process id: a forked child
 //! (a `DataLoader` worker) builds its own, where an inherited pool would hang for ever.
 
+use std::cell::Cell;
 use std::ops::Range;
 use std::sync::atomic::{AtomicPtr, Ordering};
 
@@ -16,7 +17,7 @@ pub const CHUNK: usize = 1 << 16;
 
 /// Chunks handed out between two looks at the stop request; a plain pass over so many takes some
 /// milliseconds, which keeps the answer to Ctrl-C far below a second.
-const WAVE: usize = 128;
+pub const WAVE: usize = 128;
 
 /// The most threads a call may ask for: more than any machine gains by, and pools are kept for good.
 const MOST_THREADS: usize = 1024;
@@ -38,6 +39,8 @@ pub struct Context<'a> {
     threads: usize,
     should_stop: &'a dyn Fn() -> bool,
     hear: Option<&'a dyn Fn(Progress)>,
+    /// How far the passes have come, where they are counted.
+    counted: Cell<Option<Progress>>,
     shards: Shards<'a>,
 }
 
@@ -56,7 +59,7 @@ impl<'a> Context<'a> {
             Some(threads) => threads,
             None => default_threads(),
         };
-        Ok(Self { threads, should_stop, hear: None, shards: Shards::whole() })
+        Ok(Self { threads, should_stop, hear: None, counted: Cell::new(None), shards: Shards::whole() })
     }
 
     /// The same for one of several shards of the data.
@@ -77,6 +80,53 @@ impl<'a> Context<'a> {
     pub fn progress(&self, unit: &'static str, done: usize, total: Option<usize>) {
         if let Some(hear) = self.hear {
             hear(Progress { unit, done, total });
+        }
+    }
+
+    /// The same, saying by itself how far it has come, for work that is passes over data: from `start` on it
+    /// counts what [`Context::map_chunks`] and [`Context::accumulate`] go over. The total need not be right:
+    /// it rises once a pass begins that goes beyond it. None: nothing is counted.
+    #[must_use]
+    pub fn counting(&self, start: Option<Progress>) -> Self {
+        if let Some(Progress { unit, done, total }) = start {
+            self.progress(unit, done, total);
+        }
+        let Self { threads, should_stop, hear, shards, .. } = *self;
+        Self { threads, should_stop, hear, counted: Cell::new(start), shards }
+    }
+
+    /// How far the passes have come, where they are counted.
+    #[must_use]
+    pub fn counted(&self) -> Option<Progress> {
+        self.counted.get()
+    }
+
+    /// Counts passes over `more` as still to come, and no others.
+    pub fn still(&self, more: usize) {
+        if let Some(Progress { unit, done, .. }) = self.counted.get() {
+            self.reach(Progress { unit, done, total: Some(done + more) });
+        }
+    }
+
+    /// Counts a part of a pass that neither [`Context::map_chunks`] nor [`Context::accumulate`] makes.
+    pub fn passed(&self, count: usize) {
+        if let Some(Progress { unit, done, total }) = self.counted.get() {
+            let done = done + count;
+            self.reach(Progress { unit, done, total: total.map(|total| total.max(done)) });
+        }
+    }
+
+    fn reach(&self, counted: Progress) {
+        self.counted.set(Some(counted));
+        self.progress(counted.unit, counted.done, counted.total);
+    }
+
+    /// Makes room in the total for a pass that begins.
+    fn begin(&self, len: usize) {
+        if let Some(Progress { done, total: Some(total), .. }) = self.counted.get()
+            && total < done + len
+        {
+            self.still(len);
         }
     }
 
@@ -108,9 +158,11 @@ impl<'a> Context<'a> {
         let count = len.div_ceil(chunk);
         let range = |i: usize| i * chunk..len.min((i + 1) * chunk);
         let mut results = Vec::with_capacity(count);
+        self.begin(len);
         for first in (0..count).step_by(WAVE) {
             self.check()?;
             let wave = first..count.min(first + WAVE);
+            let passed = range(first).start..range(wave.end - 1).end;
             if self.threads == 1 || wave.len() == 1 {
                 results.extend(wave.map(|i| f(range(i))));
             } else {
@@ -118,6 +170,7 @@ impl<'a> Context<'a> {
                     .install(|| wave.into_par_iter().with_max_len(1).map(|i| f(range(i))).collect());
                 results.extend(part);
             }
+            self.passed(passed.len());
         }
         Ok(results)
     }
@@ -138,11 +191,13 @@ impl<'a> Context<'a> {
         let chunk = chunk.max(1);
         let lanes = self.threads.min(len.div_ceil(chunk)).max(1);
         let mut accumulators: Vec<A> = (0..lanes).map(|_| new()).collect();
+        self.begin(len);
         for first in (0..len).step_by(chunk * lanes) {
             self.map_chunks_mut(&mut accumulators, 1, |lane, accumulator| {
                 let start = len.min(first + lane * chunk);
                 f(&mut accumulator[0], start..len.min(start + chunk));
             })?;
+            self.passed((len - first).min(chunk * lanes));
         }
         Ok(accumulators)
     }
@@ -258,6 +313,31 @@ mod tests {
             let sums = context.accumulate(1000, 7, || 0, |sum, range| *sum += range.sum::<usize>()).unwrap();
             assert_eq!(sums.into_iter().sum::<usize>(), 999 * 1000 / 2);
         }
+    }
+
+    #[test]
+    fn passes_are_counted_and_the_total_grows_with_them() {
+        let heard = std::cell::RefCell::new(Vec::new());
+        let hear = |Progress { unit, done, total }| heard.borrow_mut().push((unit, done, total.unwrap()));
+        let plain = Context::new(Some(2), &|| false).unwrap().with_progress(&hear);
+        plain.map_chunks(1000, 1, |_| ()).unwrap();
+        assert!(plain.counted().is_none() && heard.borrow().is_empty());
+        let context = plain.counting(Some(Progress { unit: "row", done: 0, total: Some(1500) }));
+        context.map_chunks(1000, 7, |_| ()).unwrap();
+        context.accumulate(1000, 300, || (), |(), _| ()).unwrap();
+        context.still(10);
+        context.passed(4);
+        let rows = [
+            (0, 1500),
+            (896, 1500),
+            (1000, 1500),
+            (1000, 2000),
+            (1600, 2000),
+            (2000, 2000),
+            (2000, 2010),
+            (2004, 2010),
+        ];
+        assert_eq!(heard.into_inner(), rows.map(|(done, total)| ("row", done, total)));
     }
 
     #[test]

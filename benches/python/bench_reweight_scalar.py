@@ -29,6 +29,8 @@ from puma_fast import _core  # isort: skip
 NO_AVX512 = "X86_V4 AVX512_ICL AVX512_SPR"
 LARGE = 10**7
 """Above it only what has a goal there is timed."""
+PATH = 10**6
+"""Samples of the path: a hundred outputs of them are kept."""
 
 
 def problem(n, dtype):
@@ -109,9 +111,40 @@ def rows(n, dtype, rounds, threads, pool):
     return seconds["dense, out="]
 
 
+def path(n, dtype, rounds, threads):
+    """Time a hundred values of l1 against the faster argsort and as many fresh outputs; all are kept."""
+    psi, b = problem(n, dtype)
+    two = psi.dtype.type(2)
+    _, info = pf.solve_weights(psi, target=b, return_info=True)
+    given = {"target": b, "l2": info.l2, "n_threads": threads}
+    l1s = info.l1_max * np.geomspace(1e-3, 0.9, 100)
+    contenders = {
+        "NumPy argsort": lambda: np.argsort(psi),
+        "our argsort": lambda: pf.argsort(psi, n_threads=threads),
+        "outputs": lambda: [psi * two for _ in l1s],
+        "path": lambda: pf.solve_weights_path(psi, l1s=l1s, **given),
+        "path, sparse, few weights": lambda: pf.solve_weights_path(psi, l1s=l1s[70:], sparse=True, **given),
+        "as many single solves": lambda: [pf.solve_weights(psi, l1=l1, **given) for l1 in l1s],
+    }
+    seconds, _ = alternate(contenders, rounds, min)
+    sort = min(seconds["NumPy argsort"], seconds["our argsort"])
+    yard = sort + seconds["outputs"]
+    print(
+        f"\nn = {n:,} {psi.dtype}, {_core.simd_level}, threads = {threads}, 100 values of l1 (30 of the",
+        end=" ",
+    )
+    print(f"sparse path): argsort {sort * 1e3:.1f} ms, 100 outputs {seconds['outputs'] * 1e3:.1f} ms.\n")
+    print("| job | ms | argsort + outputs, ms | ratio |\n| --- | ---: | ---: | ---: |")
+    for name in list(seconds)[3:]:
+        taken = seconds[name]
+        print(f"| {name} | {taken * 1e3:.2f} | {yard * 1e3:.2f} | {taken / yard:.2f} |", flush=True)
+
+
 def tables(sizes, threads, rounds):
     """Print the tables of this process's instruction set; the last line is what the rival is held against."""
     ours = {}
+    for dtype, count in itertools.product((np.float64, np.float32), threads):
+        path(min(PATH, *sizes), dtype, min(rounds, 3), count)
     with ThreadPoolExecutor(max(threads)) as pool:
         for n, dtype, count in itertools.product(sizes, (np.float64, np.float32), threads):
             taken = rows(n, dtype, rounds if n <= LARGE else 3, count, pool)

@@ -72,7 +72,8 @@ def run(contender, task, damping, *, each=False, limit=900):
         try:
             subprocess.run(command, check=True, capture_output=True, text=True, timeout=limit, env=os.environ)
         except subprocess.TimeoutExpired:
-            raise MissingError(f"{contender} did not finish within {limit} s") from None
+            if not Path(files[1]).exists():
+                raise MissingError(f"{contender} did not finish within {limit:.0f} s") from None
         except subprocess.CalledProcessError as error:
             raise MissingError(f"{contender} failed: {error.stderr.strip().splitlines()[-1]}") from None
         with np.load(files[1]) as out:

@@ -41,8 +41,8 @@ fuzz_target!(|input: Input| {
     let (Bound::All(lower), Bound::All(upper)) = (lower, upper) else { unreachable!("one bound for all") };
     assert_eq!(solution.weights.len(), psi.len() / k);
     assert!(solution.weights.iter().all(|w| (lower..=upper).contains(w)), "a weight leaves its box");
-    assert!(solution.gap >= 0.0, "the gap is {}", solution.gap);
+    assert!(solution.facts.gap >= 0.0, "the gap is {}", solution.facts.gap);
     let l1_norm: f64 = solution.weights.iter().map(|w| w.abs()).sum();
-    assert!((l1_norm - solution.l1_norm).abs() <= 1e-9 * l1_norm, "{l1_norm} is not {}", solution.l1_norm);
-    assert!(solution.status != Status::MaxIter || k > 1, "one criterion takes no count of steps");
+    assert!((l1_norm - solution.facts.l1_norm).abs() <= 1e-9 * l1_norm, "{l1_norm} is not {}", solution.facts.l1_norm);
+    assert!(solution.facts.status != Status::MaxIter || k > 1, "one criterion takes no count of steps");
 });

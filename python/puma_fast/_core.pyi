@@ -1,6 +1,6 @@
 """The compiled core. Private: `puma_fast.numeric` wraps every function and says what it promises."""
 
-from typing import Any, Literal, TypedDict, type_check_only
+from typing import Any, Literal, TypedDict, final, type_check_only
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +10,7 @@ from puma_fast.numeric.shard import Shard
 from puma_fast.progress import Report
 
 __all__ = [
+    "Ladder",
     "__version__",
     "apportion",
     "argsort",
@@ -17,6 +18,7 @@ __all__ = [
     "compare",
     "group_sums",
     "kmeans",
+    "ladder",
     "prune",
     "select",
     "simd_level",
@@ -45,6 +47,20 @@ class _WeightsFacts(TypedDict):
     unique: bool
     reach: tuple[float, float] | None
 
+@final
+class Ladder:
+    @property
+    def l2(self) -> float: ...
+
+def ladder(
+    psi_up: FloatArray,
+    psi_mk: FloatArray | None,
+    target: NDArray[np.float64] | None,
+    l1s: NDArray[np.float64],
+    l2: float | None,
+    shard: Shard | None,
+    n_threads: int | None,
+) -> Ladder | None: ...
 def solve_weights(
     psi_up: FloatArray,
     psi_mk: FloatArray | None,
@@ -57,13 +73,20 @@ def solve_weights(
     tol: float,
     max_iter: int,
     start: NDArray[np.float64] | None,
+    ladder: Ladder | None,
     sparse: bool,
     out: FloatArray | None,
     shard: Shard | None,
     progress: Report | None,
     n_threads: int | None,
 ) -> tuple[Any, _WeightsFacts]: ...
-def argsort(scores: FloatArray, largest: bool, nan: str, n_threads: int | None) -> NDArray[np.int64]: ...
+def argsort(
+    scores: FloatArray,
+    largest: bool,
+    nan: str,
+    progress: Report | None,
+    n_threads: int | None,
+) -> NDArray[np.int64]: ...
 def kmeans(
     x: FloatArray,
     n_clusters: int,
@@ -86,6 +109,7 @@ def group_sums(
     groups: NDArray[np.int64],
     n_groups: int,
     shard: Shard | None,
+    progress: Report | None,
     n_threads: int | None,
 ) -> NDArray[np.float64]: ...
 def prune(
@@ -98,6 +122,7 @@ def prune(
     protect: NDArray[np.int64],
     mapped: bool,
     shard: Shard | None,
+    progress: Report | None,
     n_threads: int | None,
 ) -> NDArray[np.int64]: ...
 def select(
@@ -106,6 +131,7 @@ def select(
     at_most: float,
     nan: str,
     shard: Shard | None,
+    progress: Report | None,
     n_threads: int | None,
 ) -> NDArray[np.int64]: ...
 def suspects(
@@ -116,6 +142,7 @@ def suspects(
     nan: str,
     mapped: tuple[bool, bool],
     shard: Shard | None,
+    progress: Report | None,
     n_threads: int | None,
 ) -> NDArray[np.int64]: ...
 def top_k(
@@ -126,5 +153,6 @@ def top_k(
     ranked: bool,
     mapped: bool,
     shard: Shard | None,
+    progress: Report | None,
     n_threads: int | None,
 ) -> NDArray[np.int64]: ...

@@ -7,10 +7,8 @@ transforms) is refused by name before any long work.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 from functools import partial
-from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -102,7 +100,7 @@ class Samples:
         self._collate: Callable[[list[Any]], Any] = torch_collate
         self._workers: dict[str, Any] = {}
         self.progress = progress
-        self._kept = Kept()
+        self.kept = Kept()
         self._backs_off = isinstance(batch_size, str) and batch_size == "auto"
         if self._backs_off:
             batch_size = BATCH_SIZE if self.device.type == "cpu" else LARGEST_BATCH
@@ -192,13 +190,13 @@ class Samples:
         if not self._backs_off or tried == 1:
             return False
         self.batch_size = tried // 2
-        self._kept.clear()
+        self.kept.clear()
         torch.cuda.empty_cache()
         return True
 
     def keeping(self) -> AbstractContextManager[None]:
         """Read a batch of the same samples once, as far as memory is granted, until this is left."""
-        return self._kept.open()
+        return self.kept.open()
 
     def bar(self, description: str, *, unit: str, total: int | None = None) -> AbstractContextManager[Any]:
         """Make a progress bar that is seen once the work takes over two seconds."""
@@ -211,15 +209,6 @@ class Samples:
     def first(self, count: int) -> Any:
         """Read the first `count` samples as one batch, to look at before long work."""
         return moved(self._read_here(np.arange(min(count, self.n))), self.device)
-
-    def head(self, count: int) -> Samples:
-        """Give the first `count` samples as a data set of their own, to try things on before long work."""
-        few = copy.copy(self)
-        few.n = min(count, self.n)
-        if self.is_stream:
-            few._data, few.is_stream = list(islice(self._data, few.n)), False
-        few._workers, few.ranks = {}, Ranks()
-        return few
 
     def changed(self) -> bool:
         """Tell whether tensors or arrays given as data were written since the last time this was asked.
@@ -253,7 +242,7 @@ class Samples:
 
                 yield map_tensors(take, self._data)
             return
-        known = [self._kept.get(chunk) for chunk in chunks]
+        known = [self.kept.get(chunk) for chunk in chunks]
         left = [chunk for chunk, batch in zip(chunks, known, strict=True) if batch is None]
         fresh = self._loaded(left, self._workers if workers is None else workers)
         for chunk, batch in zip(chunks, known, strict=True):
@@ -261,7 +250,7 @@ class Samples:
                 yield batch
                 continue
             read = next(fresh)
-            self._kept.put(chunk, read)
+            self.kept.put(chunk, read)
             yield read
         # A stream looks at its end whether it is one.
         next(fresh, None)

@@ -1,8 +1,8 @@
-"""Batches kept for the next pass of the same call.
+"""Batches, and what was made of them, kept for the next pass of the same call.
 
 A curvature solve reads the data once per product; a Dataset that decodes its items from files would spend
-most of the time on reading the same again. What is kept lasts for one call of the user's, since nobody can
-see whether a Dataset was written between two.
+most of the time on reading the same again, and a model on evaluating them. What is kept lasts for one call of
+the user's, since nobody can see whether a Dataset was written between two.
 """
 
 from __future__ import annotations
@@ -22,11 +22,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MEMORY = 2**30
-"""Bytes of tensors kept for one data set, at most; what comes later is read again each time."""
+"""Bytes kept of one data set, at most, and as many of what was made of it; what comes later is read or made
+again each time."""
 
 
 class Kept:
-    """Batches by the positions of their samples."""
+    """Batches by the positions of their samples, and what one maker at a time made of them."""
 
     def __init__(self) -> None:
         self._is_open = False
@@ -47,6 +48,26 @@ class Kept:
         """Let go of everything."""
         self._batches: dict[bytes, Any] = {}
         self._bytes = 0
+        self._maker: object = None
+        self._made: dict[bytes, Any] = {}
+        self._made_bytes = 0
+
+    @property
+    def room(self) -> int:
+        """Bytes of what is made that may be kept on top of what is there."""
+        return MEMORY - self._made_bytes if self._is_open else 0
+
+    def made(self, maker: object, positions: NDArray[np.int64]) -> Any:
+        """Give what `maker` made of the batch at these positions, None where it is not there."""
+        return self._made.get(positions.tobytes()) if self._maker == maker else None
+
+    def keep(self, maker: object, positions: NDArray[np.int64], made: Any, nbytes: int) -> None:
+        """Keep what `maker` made of a batch, where there is room; what another one made is let go."""
+        if self._maker != maker:
+            self._maker, self._made, self._made_bytes = maker, {}, 0
+        if nbytes <= self.room:
+            self._made[positions.tobytes()] = made
+            self._made_bytes += nbytes
 
     def get(self, positions: NDArray[np.int64]) -> Any:
         """Give the batch of the samples at these positions, None where it is not there."""

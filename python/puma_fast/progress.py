@@ -32,6 +32,8 @@ Item = TypeVar("Item")
 class _Silent:
     """Stands where there is no tqdm, which only the extra `torch` brings."""
 
+    total: int | None = None
+
     def update(self, count: int = 1) -> None:
         """Show nothing."""
 
@@ -82,6 +84,8 @@ class _Bars:
             shown = bar(self._description, unit=unit, total=total, progress=self._progress, delay=delay)
             self._shown = self._kept.enter_context(shown)
             self._unit, self._done = unit, 0
+        # What is found to remain only on the way makes the total grow.
+        self._shown.total = total
         self._shown.update(done - self._done)
         self._done = done
 

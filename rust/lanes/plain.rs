@@ -1,6 +1,6 @@
 //! Plain doubles: the twin that says what the instruction sets mean.
 
-use super::{Lanes, WIDTH};
+use super::{Lanes, SINGLES, WIDTH};
 use crate::float::Float;
 
 /// Eight doubles and no instruction set.
@@ -8,7 +8,7 @@ use crate::float::Float;
 pub(super) struct Plain;
 
 #[inline(always)]
-fn each<R>(f: impl FnMut(usize) -> R) -> [R; WIDTH] {
+fn each<R, const N: usize>(f: impl FnMut(usize) -> R) -> [R; N] {
     std::array::from_fn(f)
 }
 
@@ -16,6 +16,8 @@ impl Lanes for Plain {
     type Floats = [f64; WIDTH];
     type Counts = [u64; WIDTH];
     type Mask = [bool; WIDTH];
+    type Sixteen = [f32; SINGLES];
+    type Chosen = [bool; SINGLES];
 
     #[inline(always)]
     fn splat(self, x: f64) -> Self::Floats {
@@ -78,6 +80,10 @@ impl Lanes for Plain {
         each(|i| a[i] > b[i])
     }
     #[inline(always)]
+    fn not_within(self, a: Self::Floats, b: Self::Floats) -> Self::Mask {
+        each(|i| a[i] > b[i] || a[i].is_nan() || b[i].is_nan())
+    }
+    #[inline(always)]
     fn and(self, a: Self::Mask, b: Self::Mask) -> Self::Mask {
         each(|i| a[i] && b[i])
     }
@@ -119,5 +125,85 @@ impl Lanes for Plain {
     #[inline(always)]
     fn columns<T: Float>(self, rows: [&[T; 4]; WIDTH]) -> [Self::Floats; 4] {
         std::array::from_fn(|c| each(|i| rows[i][c].to_f64()))
+    }
+    #[inline(always)]
+    fn sixteen(self, x: f32) -> Self::Sixteen {
+        [x; SINGLES]
+    }
+    #[inline(always)]
+    fn singles(self, from: &[f32; SINGLES]) -> Self::Sixteen {
+        *from
+    }
+    #[inline(always)]
+    fn unpack_singles(self, x: Self::Sixteen) -> [f32; SINGLES] {
+        x
+    }
+    #[inline(always)]
+    fn mul_singles(self, a: Self::Sixteen, b: Self::Sixteen) -> Self::Sixteen {
+        each(|i| a[i] * b[i])
+    }
+    #[inline(always)]
+    fn fma_singles(self, a: Self::Sixteen, b: Self::Sixteen, c: Self::Sixteen) -> Self::Sixteen {
+        each(|i| a[i] * b[i] + c[i])
+    }
+    #[inline(always)]
+    fn abs_singles(self, a: Self::Sixteen) -> Self::Sixteen {
+        a.map(f32::abs)
+    }
+    #[inline(always)]
+    fn max_singles(self, a: Self::Sixteen, b: Self::Sixteen) -> Self::Sixteen {
+        each(|i| if a[i] > b[i] { a[i] } else { b[i] })
+    }
+    #[inline(always)]
+    fn beyond(self, a: Self::Sixteen, b: Self::Sixteen) -> Self::Chosen {
+        each(|i| a[i] > b[i] || a[i].is_nan() || b[i].is_nan())
+    }
+    #[inline(always)]
+    fn but(self, a: Self::Chosen, b: Self::Chosen) -> Self::Chosen {
+        each(|i| a[i] && !b[i])
+    }
+    #[inline(always)]
+    fn chosen(self, chosen: Self::Chosen) -> u32 {
+        chosen.iter().rev().fold(0, |bits, &bit| bits << 1 | u32::from(bit))
+    }
+    #[inline(always)]
+    fn keep_singles(self, chosen: Self::Chosen, x: Self::Sixteen) -> Self::Sixteen {
+        each(|i| if chosen[i] { x[i] } else { 0.0 })
+    }
+    #[inline(always)]
+    fn sign_singles(self, size: Self::Sixteen, sign: Self::Sixteen) -> Self::Sixteen {
+        each(|i| size[i].copysign(sign[i]))
+    }
+    #[inline(always)]
+    fn compress_singles(self, chosen: Self::Chosen, x: Self::Sixteen, to: &mut [f32; SINGLES]) {
+        let kept = x.into_iter().zip(chosen).filter(|(_, kept)| *kept);
+        for (slot, (x, _)) in to.iter_mut().zip(kept) {
+            *slot = x;
+        }
+    }
+    #[inline(always)]
+    fn whole(self, x: Self::Sixteen) -> Self::Counts {
+        let whole = x.map(|x| u64::from(x.round_ties_even() as u32));
+        each(|i| whole[2 * i] | whole[2 * i + 1] << 32)
+    }
+    #[inline(always)]
+    fn odd(self, x: Self::Counts) -> Self::Counts {
+        x.map(|x| x >> 32)
+    }
+    #[inline(always)]
+    fn plus(self, a: Self::Counts, b: Self::Counts) -> Self::Counts {
+        each(|i| a[i].wrapping_add(b[i]))
+    }
+    #[inline(always)]
+    fn square_even(self, x: Self::Counts) -> Self::Counts {
+        x.map(|x| (x & 0xffff_ffff) * (x & 0xffff_ffff))
+    }
+    #[inline(always)]
+    fn halves(self, x: Self::Sixteen) -> [Self::Floats; 2] {
+        [each(|i| f64::from(x[i])), each(|i| f64::from(x[WIDTH + i]))]
+    }
+    #[inline(always)]
+    fn join(self, [low, high]: [Self::Floats; 2]) -> Self::Sixteen {
+        each(|i| if i < WIDTH { low[i] as f32 } else { high[i - WIDTH] as f32 })
     }
 }

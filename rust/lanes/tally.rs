@@ -5,7 +5,7 @@ use super::{Lanes, WIDTH};
 use crate::fixed::{Grid, Steps};
 
 /// Steps of the coarse grid and, where `FINE`, of the fine one in what the coarse one leaves; else for terms
-/// that are whole steps of the coarse one or need no more digits.
+/// that need no more digits.
 #[derive(Clone, Copy)]
 pub(crate) struct Counter<L: Lanes, const FINE: bool> {
     grid: Grid,
@@ -69,5 +69,59 @@ impl<L: Lanes, const FINE: bool> Counter<L, FINE> {
         let high = counted(self.coarse, self.grid.high);
         let low = if FINE { counted(self.fine, self.grid.low) } else { [0; WIDTH] };
         std::array::from_fn(|i| Steps { high: high[i], low: low[i] })
+    }
+}
+
+/// Σy and Σy² of singles y that are integers below 2^31, at most 2^9 of each lane.
+#[derive(Clone, Copy)]
+pub(crate) struct Powers<L: Lanes> {
+    /// Both lanes of each pair of them, and the odd one alone.
+    sums: [L::Counts; 2],
+    /// Of the even and of the odd lanes, wrapping around …
+    squares: [L::Counts; 2],
+    /// … and of all lanes with so little error that it says how often.
+    rough: L::Sixteen,
+}
+
+impl<L: Lanes> Powers<L> {
+    #[inline(always)]
+    pub(crate) fn new(lanes: L) -> Self {
+        let none = [lanes.no_counts(); 2];
+        Self { sums: none, squares: none, rough: lanes.sixteen(0.0) }
+    }
+
+    #[inline(always)]
+    pub(crate) fn add(&mut self, lanes: L, y: L::Sixteen) {
+        self.rough = lanes.fma_singles(y, y, self.rough);
+        let even = lanes.whole(y);
+        let odd = lanes.odd(even);
+        self.sums = [lanes.plus(self.sums[0], even), lanes.plus(self.sums[1], odd)];
+        let [evens, odds] = self.squares;
+        self.squares = [lanes.plus(evens, lanes.square_even(even)), lanes.plus(odds, lanes.square_even(odd))];
+    }
+
+    /// Whether all y were finite.
+    #[inline(always)]
+    pub(crate) fn is_finite(&self, lanes: L) -> bool {
+        lanes.unpack_singles(self.rough).iter().all(|x| x.is_finite())
+    }
+
+    /// Σy and Σy².
+    #[inline(always)]
+    pub(crate) fn totals(self, lanes: L) -> [i128; 2] {
+        let [both, odd] = self.sums.map(|sums| lanes.unpack(sums));
+        let squares = self.squares.map(|squares| lanes.unpack(squares));
+        let rough = lanes.unpack_singles(self.rough);
+        let mut totals = [0; 2];
+        for i in 0..WIDTH {
+            let even = both[i].wrapping_sub(odd[i] << 32);
+            totals[0] += i128::from(even) + i128::from(odd[i]);
+            for (square, rough) in [squares[0][i], squares[1][i]].into_iter().zip(&rough[2 * i..]) {
+                let turn = (1u128 << 64) as f64;
+                let turns = ((f64::from(*rough) - square as f64) / turn).round() as i128;
+                totals[1] += i128::from(square) + (turns << 64);
+            }
+        }
+        totals
     }
 }

@@ -10,7 +10,7 @@ use super::bits;
 use super::classes::{Label, extent};
 use super::rank::{Rank, RankOf, Score};
 use super::selection::Selection;
-use super::{Nan, Order, nan_at};
+use super::{Nan, Order, is_nan, nan_at};
 use crate::error::Result;
 use crate::par::{CHUNK, Context};
 use crate::simd::dispatch;
@@ -85,24 +85,13 @@ impl<T: Score, L: Label> Balanced<'_, T, L> {
         let row = |i: usize| (self.labels[i].into() - histogram.least) as usize;
         let quotas = quotas(&sizes, self.protected.iter().map(|&i| class_of[row(i)]).collect())?;
         for &i in self.protected {
-            let at = histogram.at(row(i), histogram.bins.cell(self.key(self.margins[i])));
+            let at = histogram.at(row(i), histogram.bins.cell(self.order.key(self.margins[i])));
             histogram.tally.counts[at] -= 1;
         }
         let Some(cuts) = histogram.cuts::<T>(&rows, &quotas, self.margins.len()) else { return Ok(None) };
         let marks = self.marks(context, histogram.least, &cuts)?;
-        let counts = marks.iter().map(|words| words.iter().map(|word| word.count_ones() as usize).sum());
-        Ok(Some(Selection::new(self.margins.len(), counts.collect(), move |range, out| {
-            bits::write(&marks[range.start / CHUNK], range.start, out);
-        })))
-    }
-
-    /// The key by which a score comes first or last, NaN's included.
-    #[inline(always)]
-    fn key(&self, score: T) -> T::Key {
-        let key = score.key();
-        let key = if self.order.largest { !key } else { key };
-        let nan = if self.order.nan == Nan::First { T::Narrow::FIRST } else { T::Narrow::LAST };
-        if is_nan(score) { nan } else { key }
+        let counts = marks.iter().map(|words| bits::count(words)).collect();
+        Ok(Some(Selection::of_words(context, self.margins.len(), 0, counts, marks)))
     }
 
     fn histogram(&self, context: &Context<'_>) -> Result<Option<Histogram<T::Key>>> {
@@ -118,7 +107,7 @@ impl<T: Score, L: Label> Balanced<'_, T, L> {
         let rows = (most - least) as usize + 1;
         let useful = (self.margins.len() / PER_BIN).clamp(1, MOST_BINS);
         let bins_log2 = useful.min(COUNTERS / rows).ilog2();
-        let Some(bins) = Bins::new(self.margins, 1 << bins_log2, |score| self.key(score)) else {
+        let Some(bins) = Bins::new(self.margins, 1 << bins_log2, |score| self.order.key(score)) else {
             return Ok(None);
         };
         let none =
@@ -147,7 +136,7 @@ impl<T: Score, L: Label> Balanced<'_, T, L> {
         let mut any_nan = false;
         let scores = &self.margins[tile.clone()];
         for (cell, &score) in cells.iter_mut().zip(scores) {
-            *cell = histogram.bins.cell(self.key(score));
+            *cell = histogram.bins.cell(self.order.key(score));
             any_nan |= is_nan(score);
         }
         for (row, &label) in rows.iter_mut().zip(&self.labels[tile.clone()]) {
@@ -225,7 +214,7 @@ impl<T: Score, L: Label> Balanced<'_, T, L> {
         let (scores, labels) = (&self.margins[tile.clone()], &self.labels[tile.clone()]);
         let row = |label: L| label.into().wrapping_sub(least) as usize;
         for (key, &score) in keys.iter_mut().zip(scores) {
-            *key = self.key(score);
+            *key = self.order.key(score);
         }
         for ((low, high), &label) in lows.iter_mut().zip(&mut highs).zip(labels) {
             [*low, *high] = edges[row(label)];
@@ -243,7 +232,8 @@ impl<T: Score, L: Label> Balanced<'_, T, L> {
             let mut open = bits::packed(open);
             while open != 0 {
                 let i = first + open.trailing_zeros() as usize;
-                listed.push((row(labels[i]) as u32, T::Narrow::new(self.key(scores[i]), tile.start + i)));
+                listed
+                    .push((row(labels[i]) as u32, T::Narrow::new(self.order.key(scores[i]), tile.start + i)));
                 open &= open - 1;
             }
         }
@@ -299,11 +289,4 @@ impl Tally {
         self.firsts.iter_mut().zip(&other.firsts).for_each(|(first, &other)| *first = other.min(*first));
         self.refused = self.refused.into_iter().chain(other.refused).min();
     }
-}
-
-/// Whether a score is NaN.
-#[inline(always)]
-#[allow(clippy::eq_op, reason = "the definition, which compares lanes at once")]
-fn is_nan<T: Score>(score: T) -> bool {
-    score != score
 }

@@ -1,5 +1,6 @@
 //! One bit for each sample, and the positions of those that are set.
 
+use super::scan::TILE;
 use crate::simd::dispatch;
 
 /// The places of the set bits of each byte, in order.
@@ -33,31 +34,87 @@ pub(super) fn packed(bytes: &[u8; 64]) -> u64 {
     word
 }
 
+/// How many bits are set.
+#[inline(always)]
+pub(super) fn count(words: &[u64]) -> usize {
+    words.iter().map(|word| word.count_ones() as usize).sum()
+}
+
+/// Positions written at once, whether or not there are so many: most words of a sparse selection have no more,
+/// and how many they have then decides nothing.
+const AT_ONCE: usize = 4;
+
+/// Where the set bits of the words of one tile stand.
+pub(super) struct Places {
+    places: [u16; TILE + AT_ONCE],
+    len: usize,
+}
+
+impl Places {
+    pub(super) const fn new() -> Self {
+        Self { places: [0; TILE + AT_ONCE], len: 0 }
+    }
+
+    /// The places of the bits of `words`, ascending.
+    #[inline(always)]
+    pub(super) fn of(&mut self, words: &[u64]) -> impl ExactSizeIterator<Item = usize> {
+        self.len = 0;
+        for (first, &word) in (0..).step_by(64).zip(words) {
+            let (mut bits, mut left) = (word, word.count_ones() as usize);
+            loop {
+                let room: &mut [u16; AT_ONCE] =
+                    self.places[self.len..].first_chunk_mut().expect("a tile has room for all its bits");
+                for place in room {
+                    *place = first + bits.trailing_zeros() as u16;
+                    bits &= bits.wrapping_sub(1);
+                }
+                self.len += left.min(AT_ONCE);
+                if left <= AT_ONCE {
+                    break;
+                }
+                left -= AT_ONCE;
+            }
+        }
+        self.places[..self.len].iter().map(|&place| usize::from(place))
+    }
+}
+
+/// Sets the bits of `words` from `start` on as they are in `others`.
+pub(super) fn splice(words: &mut [u64], others: &[u64], start: usize) {
+    let Some((word, others)) = words.get_mut(start / 64..).zip(others.get(start / 64..)) else { return };
+    let kept = (1 << (start % 64)) - 1;
+    let first = word.first().copied().unwrap_or(0);
+    word.copy_from_slice(others);
+    if let Some(word) = word.first_mut() {
+        *word = *word & !kept | first & kept;
+    }
+}
+
 /// Writes the positions of the set bits, as many as there is room for; the first bit is sample `first`.
-pub(super) fn write(words: &[u64], first: usize, out: &mut [i64]) {
+/// Returns how many are set.
+pub(super) fn write(words: &[u64], first: usize, out: &mut [i64]) -> usize {
     dispatch(
         #[inline(always)]
         || {
             let mut at = 0;
             let bytes = words.iter().flat_map(|word| word.to_le_bytes());
             for (byte, start) in bytes.zip((first as i64..).step_by(8)) {
-                let places = &PLACES[byte as usize];
-                let count = byte.count_ones() as usize;
+                let (places, count) = (&PLACES[usize::from(byte)], byte.count_ones() as usize);
                 let room = out.get_mut(at..).unwrap_or_default();
                 // Eight are written where there is room, so that the count decides nothing.
-                let room = if room.len() < 8 {
-                    let end = count.min(room.len());
-                    &mut room[..end]
+                if let Some(room) = room.first_chunk_mut::<8>() {
+                    *room = places.map(|place| start + i64::from(place));
                 } else {
-                    &mut room[..8]
-                };
-                for (slot, &place) in room.iter_mut().zip(places) {
-                    *slot = start + i64::from(place);
+                    room.iter_mut()
+                        .zip(places)
+                        .take(count)
+                        .for_each(|(slot, &place)| *slot = start + i64::from(place));
                 }
                 at += count;
             }
+            at
         },
-    );
+    )
 }
 
 #[cfg(test)]
@@ -72,8 +129,19 @@ mod tests {
             let words: Vec<u64> = bytes.as_chunks::<64>().0.iter().map(packed).collect();
             let expected: Vec<i64> = (1000..1640).filter(|&i| bytes[i as usize - 1000] == 1).collect();
             let mut out = vec![0; expected.len()];
-            write(&words, 1000, &mut out);
+            assert_eq!(write(&words, 1000, &mut out), count(&words));
             assert_eq!(out, expected);
+            assert!(Places::new().of(&words).map(|place| place as i64 + 1000).eq(expected));
+        }
+    }
+
+    #[test]
+    fn bits_from_a_place_on_are_replaced() {
+        let (ones, none) = ([u64::MAX; 3], [0; 3]);
+        for start in [0, 1, 63, 64, 65, 191] {
+            let mut words = none;
+            splice(&mut words, &ones, start);
+            assert!(Places::new().of(&words).eq(start..192), "{start}");
         }
     }
 }

@@ -1,12 +1,18 @@
 //! The first samples of one order without those of another, or only those, where each sample has two scores:
 //! the filter of PUMA's Algorithm 2, which looks among the samples that hurt most for those of which the model
-//! is not sure. Two cuts and one look at whoever lies within the first; neither selection is written down.
+//! is not sure. Two cuts and one look at both scores of each sample; neither selection is written down.
 
-use super::rank::{self, Rank, RankOf, Score};
+use super::best::{cut, enough, searches};
+use super::bits;
+use super::edge::{Front, tiles};
+use super::rank::{Rank, RankOf, Score, by_width};
 use super::sampled::Within;
-use super::{Access, Order, cut, enough, together, within};
+use super::scan::{BLOCK, Marks};
+use super::selection::Selection;
+use super::{Access, Order, counting, together};
 use crate::error::{Error, Result};
 use crate::par::{CHUNK, Context};
+use crate::simd::dispatch;
 
 /// The first `k` samples of an order.
 #[derive(Clone, Copy, Debug)]
@@ -23,8 +29,8 @@ pub struct First<'a, T> {
     pub access: Access,
 }
 
-/// The positions of those of the first of one order that are (`shared`) or are not among the first of
-/// `others`, ascending: [`intersection`](super::intersection) or [`difference`](super::difference) of two
+/// Those of the first of one order that are (`shared`) or are not among the first of `others`:
+/// [`intersection`](super::intersection) or [`difference`](super::difference) of two
 /// [`top_k_set`](super::top_k_set)s. Of a shard's samples those are given that are chosen in the whole.
 ///
 /// # Errors
@@ -39,7 +45,7 @@ pub struct First<'a, T> {
 /// let access = Access::Random;
 /// let hurting = First { names: ["influence", "k"], scores: &[-3.0, -2.0, 0.5, 1.0], k: 2, order: low, access };
 /// let sure = First { names: ["confidence", "k"], scores: &[0.99, 0.3, 0.5, 0.9], k: 2, order: high, access };
-/// assert_eq!(filter(&context, &hurting, &sure, false)?, [1]);
+/// assert_eq!(filter(&context, &hurting, &sure, false)?.positions(&context)?, [1]);
 /// # Ok::<(), puma_fast::Error>(())
 /// ```
 pub fn filter<T: Score, U: Score>(
@@ -47,7 +53,7 @@ pub fn filter<T: Score, U: Score>(
     first: &First<'_, T>,
     others: &First<'_, U>,
     shared: bool,
-) -> Result<Vec<i64>> {
+) -> Result<Selection<'static>> {
     let (len, other) = (first.scores.len(), others.scores.len());
     let alike = if len == other {
         Ok(())
@@ -58,11 +64,9 @@ pub fn filter<T: Score, U: Score>(
     together(context, alike)?;
     let rows = enough(context, len, first.names[1], first.k)?;
     enough(context, len, others.names[1], others.k)?;
-    if rank::is_narrow(rows.total) {
-        filtered::<T, T::Narrow, U, U::Narrow>(context, first, others, shared, rows.first)
-    } else {
-        filtered::<T, T::Wide, U, U::Wide>(context, first, others, shared, rows.first)
-    }
+    let searches = searches(context, first.access) + searches(context, others.access);
+    let context = &counting(context, (searches + 2) * len);
+    by_width!(rows.total, filtered::<T, U>(context, first, others, shared, rows.first))
 }
 
 fn filtered<T: Score, R: RankOf<T::Key>, U: Score, S: RankOf<U::Key>>(
@@ -71,26 +75,37 @@ fn filtered<T: Score, R: RankOf<T::Key>, U: Score, S: RankOf<U::Key>>(
     others: &First<'_, U>,
     shared: bool,
     start: usize,
-) -> Result<Vec<i64>> {
+) -> Result<Selection<'static>> {
     let Within { cut: last, ranks, .. } = cut::<T, R>(context, first)?;
     let last_other = cut::<U, S>(context, others)?.cut;
-    // Of others that are refused none is left: the second cut has seen them all.
-    let stays = |i: usize| {
-        let rank = others.order.rank::<U, S>(others.scores[i], start + i);
-        rank.is_ok_and(|rank| Some(rank) <= last_other) == shared
-    };
+    let len = first.scores.len();
     if let Some(ranks) = ranks {
-        let chosen = ranks.into_iter().map(Rank::index).filter(|&i| stays(i));
-        return Ok(chosen.map(|i| i as i64).collect());
+        // Of others that are refused none is left: the second cut has seen them all.
+        let place = |i: usize| S::new(others.order.key(others.scores[i]), start + i);
+        let stays = |&i: &usize| (Some(place(i)) <= last_other) == shared;
+        let chosen = ranks.into_iter().map(Rank::index).filter(stays).map(|i| i as i64).collect();
+        return Ok(Selection::of_positions(context, len, chosen));
     }
-    let chunks = context.map_chunks(first.scores.len(), CHUNK, |range| {
-        let mut chosen = Vec::new();
-        within(first.scores, start, first.order, last, range, |i| {
-            if stays(i) {
-                chosen.push((start + i) as i64);
-            }
-        });
-        chosen
+    let front = Front::<T, R>::new(first.order, last);
+    let other = Front::<U, S>::new(others.order, last_other);
+    let chosen = context.map_chunks(len, CHUNK, |range| {
+        let (mut one, mut two, mut count) = (Marks::NONE, Marks::NONE, 0);
+        let mut words = Vec::with_capacity(CHUNK / BLOCK);
+        dispatch(
+            #[inline(always)]
+            || {
+                for tile in tiles(range) {
+                    let one = front.mark(&first.scores[tile.clone()], start + tile.start, &mut one);
+                    let two = other.mark(&others.scores[tile.clone()], start + tile.start, &mut two);
+                    let both = one.iter().zip(two).map(|(one, two)| *one & if shared { *two } else { !*two });
+                    let before = words.len();
+                    words.extend(both);
+                    count += bits::count(&words[before..]);
+                }
+            },
+        );
+        (count, words)
     })?;
-    Ok(chunks.concat())
+    let (counts, chosen): (Vec<usize>, Vec<Vec<u64>>) = chosen.into_iter().unzip();
+    Ok(Selection::of_words(context, len, start, counts, chosen))
 }

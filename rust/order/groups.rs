@@ -3,7 +3,7 @@
 //! million carries (Neal, "Fast exact summation using small and large superaccumulators", arXiv
 //! 1505.05571). Integers add up the same in any order, so neither threads nor shards show in the result.
 
-use super::together;
+use super::{counting, together};
 use crate::error::{Error, Result};
 use crate::float::Float;
 use crate::par::Context;
@@ -44,8 +44,8 @@ pub fn group_sums<T: Float>(
     groups: &[i64],
     sums: &mut [f64],
 ) -> Result<()> {
-    let total = together(context, added(context, scores, groups, sums.len()));
-    let mut total = total?;
+    let context = &counting(context, scores.len());
+    let mut total = together(context, added(context, scores, groups, sums.len()))?;
     context.shards().sum(&mut total)?;
     for (sum, digits) in sums.iter_mut().zip(total.chunks_exact_mut(DIGITS)) {
         settle(digits);

@@ -38,12 +38,17 @@ pub(super) struct Pool<'a, T, C> {
 }
 
 impl<T: Score, C: Fn(usize) -> usize + Sync> Pool<'_, T, C> {
-    /// The runs of samples of `range` that take part; after each but the last stands one that does not.
-    pub(super) fn runs(&self, range: Range<usize>) -> impl Iterator<Item = Range<usize>> {
+    /// The samples of `range` that take no part.
+    pub(super) fn out_of(&self, range: Range<usize>) -> impl Iterator<Item = usize> {
         let from = self.out.partition_point(|&i| i < range.start);
         let to = self.out.partition_point(|&i| i < range.end);
+        self.out[from..to].iter().copied()
+    }
+
+    /// The runs of samples of `range` that take part; after each but the last stands one that does not.
+    pub(super) fn runs(&self, range: Range<usize>) -> impl Iterator<Item = Range<usize>> {
         let mut start = range.start;
-        self.out[from..to].iter().copied().chain([range.end]).map(move |end| {
+        self.out_of(range.clone()).chain([range.end]).map(move |end| {
             let run = start..end;
             start = end + 1;
             run

@@ -2,20 +2,18 @@
 //! class: read the labels for the classes and their quotas, find each class's cut, write what lies behind.
 
 use super::balanced::Balanced;
+use super::best::searches;
 use super::classes::{Classes, Label, Labels, Numbers};
-use super::edge::Window;
+use super::edge::{Front, words};
 use super::narrow::{Cuts, Pool, cuts};
 use super::quotas::{Class, quotas, total_limit};
-use super::rank::{self, Rank, RankOf, Score};
-use super::scan::Found;
+use super::rank::{self, Rank, RankOf, Score, by_width};
+use super::scan::BLOCK;
 use super::selection::Selection;
-use super::{Access, Order, sampled, together};
+use super::{Access, Order, counting, sampled, together};
 use crate::error::{Error, Result};
 use crate::par::{CHUNK, Context};
 use crate::shard::Rows;
-
-/// Positions collected before they are written, so that collecting needs no branch.
-const STEP: usize = 1 << 10;
 
 /// What is pruned.
 #[derive(Clone, Copy, Debug)]
@@ -62,6 +60,9 @@ pub fn prune<'a, T: Score>(
 ) -> Result<Selection<'a>> {
     let rows = context.shards().rows(margins.len())?;
     together(context, check(plan, margins.len(), rows))?;
+    // The classes, their bins, the cuts and the writing; without labels the search of one cut and the writing.
+    let reads = if plan.labels.is_some() { 4 } else { searches(context, plan.access) + 1 };
+    let context = &counting(context, reads * margins.len());
     match plan.labels {
         None => by_class(context, margins, plan, rows, &[rows.total], |_| 0),
         Some(Labels::U8(labels)) => labelled(context, margins, plan, rows, labels),
@@ -127,11 +128,7 @@ fn by_class<'a, T: Score, C: Fn(usize) -> usize + Send + Sync + 'a>(
     let quotas = gone(context, plan, rows.total, sizes, protected.iter().map(|&i| class_of(i)))?;
     let (quotas, free): (Vec<usize>, Vec<usize>) = quotas.into_iter().unzip();
     let pool = Pool { name: "margins", scores: margins, order: plan.order, rows, out: protected, class_of };
-    if rank::is_narrow(rows.total) {
-        kept::<T, T::Narrow, C>(context, pool, plan.access, &quotas, &free)
-    } else {
-        kept::<T, T::Wide, C>(context, pool, plan.access, &quotas, &free)
-    }
+    by_width!(rows.total, kept::<T>(context, pool, plan.access, &quotas, &free))
 }
 
 /// The protected samples among the `len` of this shard, ascending.
@@ -174,9 +171,9 @@ fn gone(
     Ok(quotas(&limits, plan.ratio, total).into_iter().zip(free).collect())
 }
 
-fn kept<'a, T: Score, R: RankOf<T::Key>, C: Fn(usize) -> usize + Send + Sync + 'a>(
+fn kept<'a, T: Score, R: RankOf<T::Key>>(
     context: &Context<'_>,
-    pool: Pool<'a, T, C>,
+    pool: Pool<'a, T, impl Fn(usize) -> usize + Send + Sync + 'a>,
     access: Access,
     quotas: &[usize],
     free: &[usize],
@@ -195,54 +192,39 @@ fn kept<'a, T: Score, R: RankOf<T::Key>, C: Fn(usize) -> usize + Send + Sync + '
     for (chunk, count) in counts.iter_mut().enumerate() {
         *count = CHUNK.min(len - chunk * CHUNK) - *count;
     }
-    // One class that is cut between numbers: the scan finds what lies behind.
-    if let [Some(cut)] = last[..]
-        && let Some(window) = Window::between(pool.order, None, cut)
-    {
-        let window = window.others();
-        return Ok(Selection::new(len, counts, move |range, out| {
-            let (mut found, mut at) = (Found::new(), 0);
-            let end = range.end;
-            for run in pool.runs(range) {
-                let stays = run.end;
-                window.scan(pool.scores, first, run, &mut found, |tile, positions| {
-                    for &position in positions {
-                        out[at] = (first + tile + position as usize) as i64;
-                        at += 1;
-                    }
-                });
-                if stays < end {
-                    out[at] = (first + stays) as i64;
-                    at += 1;
-                }
+    // One class: the scan finds what lies up to its cut, and the others stay.
+    if let [cut] = last[..] {
+        let front = Front::<T, R>::new(pool.order, cut);
+        return Ok(Selection::marked(context, len, first, counts, move |tile, marks| {
+            let stay = front.mark(&pool.scores[tile.clone()], first + tile.start, marks);
+            for word in &mut *stay {
+                *word = !*word;
             }
+            if let Some(word) = stay.last_mut().filter(|_| tile.len() % BLOCK > 0) {
+                *word &= (1 << (tile.len() % BLOCK)) - 1;
+            }
+            for i in pool.out_of(tile.clone()) {
+                stay[(i - tile.start) / BLOCK] |= 1 << ((i - tile.start) % BLOCK);
+            }
+            stay
         }));
     }
     // The first rank that is kept, by class.
     let bounds: Vec<R> = last.into_iter().map(|last| last.map_or(R::LEAST, Rank::next)).collect();
-    Ok(Selection::new(len, counts, move |range, out| {
-        let mut at = 0;
-        let mut tile = [0; STEP + 1];
-        let end = range.end;
-        for run in pool.runs(range) {
-            let stays = run.end;
-            for start in run.clone().step_by(STEP) {
-                let mut len = 0;
-                let part = start..run.end.min(start + STEP);
-                let checked = part.zip(first + start..).try_for_each(|(i, position)| {
-                    let rank: R = pool.order.rank(pool.scores[i], position)?;
-                    tile[len] = position as i64;
-                    len += usize::from(rank >= bounds[(pool.class_of)(i)]);
-                    Ok::<(), usize>(())
-                });
-                debug_assert!(checked.is_ok(), "a NaN that is refused was found before");
-                out[at..at + len].copy_from_slice(&tile[..len]);
-                at += len;
-            }
-            if stays < end {
-                out[at] = (first + stays) as i64;
-                at += 1;
+    Ok(Selection::marked(context, len, first, counts, move |tile, marks| {
+        let words = words(&tile);
+        marks.least[..words].fill(0);
+        for run in pool.runs(tile.clone()) {
+            for i in run {
+                let rank = pool.order.rank::<T, R>(pool.scores[i], first + i);
+                debug_assert!(rank.is_ok(), "a NaN that is refused was found before");
+                let stays = rank.is_ok_and(|rank| rank >= bounds[(pool.class_of)(i)]);
+                marks.least[(i - tile.start) / BLOCK] |= u64::from(stays) << ((i - tile.start) % BLOCK);
             }
         }
+        for i in pool.out_of(tile.clone()) {
+            marks.least[(i - tile.start) / BLOCK] |= 1 << ((i - tile.start) % BLOCK);
+        }
+        &marks.least[..words]
     }))
 }

@@ -41,6 +41,7 @@ pub(super) fn sort<R: Rank>(
     let len = out.len();
     if len < FEW {
         context.check()?;
+        context.still(0);
         let ranks: Ranked<Vec<R>> = (0..len).map(&rank).collect();
         return Ok(ranks.map(|mut ranks| {
             ranks.sort_unstable();
@@ -52,15 +53,19 @@ pub(super) fn sort<R: Rank>(
         context.map_chunks_mut(out, CHUNK, |first, chunk| {
             chunk.iter_mut().enumerate().for_each(|(i, out)| *out = at(first + i));
         })?;
+        context.still(0);
         return Ok(Ok(()));
     }
     let mut passes = Passes::new(context, len, rank);
+    context.still((1 + passes.shifts.len()) * len);
     if let Err(index) = passes.count()? {
         return Ok(Err(index));
     }
     // A digit that all share moves nothing.
     let moving: Vec<usize> = (0..passes.shifts.len()).filter(|&d| !passes.is_shared(d)).collect();
     let (&last, others) = moving.split_last().expect("equal keys are a run");
+    let recounted = if passes.blocks.len() > 1 { others.len() } else { 0 };
+    context.still((moving.len() + recounted) * len);
     if others.is_empty() {
         passes.pass(last, None, out, |rank| rank.index() as i64)?;
         return Ok(Ok(()));
@@ -200,6 +205,8 @@ fn in_steps<S: Send>(
             let start = end.min(start + offset);
             f(start..end.min(start + STEP), &mut state[0]);
         })?;
+        let step = |block: &Range<usize>| block.len().saturating_sub(offset).min(STEP);
+        context.passed(blocks.iter().map(step).sum());
     }
     Ok(())
 }

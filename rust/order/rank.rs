@@ -188,6 +188,18 @@ pub(super) const fn is_narrow(len: usize) -> bool {
     len as u128 <= u32::MAX as u128
 }
 
+/// Calls a function of types of scores and of their ranks, these as wide as the indices of `len` samples ask.
+macro_rules! by_width {
+    ($len:expr, $function:ident::<$($score:ident),+>($($argument:expr),* $(,)?)) => {
+        if $crate::order::rank::is_narrow($len) {
+            $function::<$($score, $score::Narrow),+>($($argument),*)
+        } else {
+            $function::<$($score, $score::Wide),+>($($argument),*)
+        }
+    };
+}
+pub(super) use by_width;
+
 #[cfg(test)]
 mod tests {
     use super::*;

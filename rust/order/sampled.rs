@@ -2,18 +2,26 @@
 //! scan counts what lies before them and lists the little between. An unlucky sample is noticed, and
 //! the cut found by narrowing.
 
-use super::edge::Window;
-use super::rank::{RankOf, Score};
+use std::ops::Range;
+
+use super::bits::{self, Places};
+use super::edge::{Window, tiles, words};
+use super::rank::{Rank, RankOf, Score};
 use super::sample::positions;
-use super::{Order, nan_at};
+use super::scan::Marks;
+use super::{Nan, Order, is_nan, nan_at};
 use crate::error::Result;
-use crate::par::Context;
+use crate::par::{CHUNK, Context};
+use crate::simd::dispatch;
 
 /// Ranks looked at. A share is known from m of them to about 1/√m, so little lies between the quantiles.
-const SAMPLE: usize = 1 << 14;
+const SAMPLE: usize = 1 << 15;
+
+/// Fewer scores than this are narrowed down at once: a sample of them says too little.
+const LEAST: usize = 1 << 14;
 
 /// Standard deviations between the cut expected and the quantiles taken.
-const DEVIATIONS: f64 = 5.0;
+const DEVIATIONS: f64 = 4.0;
 
 /// The least n / k for which everything up to the cut is listed, so that no second scan is needed.
 const FEW: usize = 64;
@@ -38,29 +46,70 @@ pub(super) fn cut<T: Score, R: RankOf<T::Key>>(
 ) -> Result<Option<Within<R>>> {
     let Some((sure, least)) = bracket::<T, R>(scores, k, order) else { return Ok(None) };
     let Some(window) = Window::between(order, sure, least) else { return Ok(None) };
-    let chunks = window.ranks::<R>(context, scores, 0, order)?.map_err(|index| nan_at(name, index))?;
-    let counted: usize = chunks.iter().map(|(counted, _)| counted).sum();
-    let mut listed: Vec<R> = chunks.iter().flat_map(|(_, ranks)| ranks).copied().collect();
-    if k <= counted || k - counted > listed.len() {
+    let chunks = context.map_chunks(scores.len(), CHUNK, |range| listed(scores, order, &window, range))?;
+    let chunks: std::result::Result<Vec<(usize, Vec<R>)>, usize> = chunks.into_iter().collect();
+    let (before, chunks): (Vec<usize>, Vec<Vec<R>>) =
+        chunks.map_err(|index| nan_at(name, index))?.into_iter().unzip();
+    let mut listed = chunks.concat();
+    let need = k.wrapping_sub(before.iter().sum()).wrapping_sub(1);
+    if need >= listed.len() {
         return Ok(None);
     }
-    let cut = *listed.select_nth_unstable(k - counted - 1).1;
-    let within = |ranks: &[R]| ranks.iter().filter(|&&rank| rank <= cut).count();
-    let counts = chunks.iter().map(|(counted, ranks)| counted + within(ranks)).collect();
-    let ranks = sure
-        .is_none()
-        .then(|| chunks.into_iter().flat_map(|(_, ranks)| ranks).filter(|&rank| rank <= cut).collect());
+    let cut = *listed.select_nth_unstable(need).1;
+    let within = |ranks: &Vec<R>| ranks.iter().filter(|&&rank| rank <= cut).count();
+    let counts = before.iter().zip(&chunks).map(|(before, ranks)| before + within(ranks)).collect();
+    let ranks = sure.is_none().then(|| up_to(chunks.concat(), cut));
     Ok(Some(Within { cut: Some(cut), counts, ranks }))
+}
+
+/// The `ranks` up to a cut, by index as before.
+fn up_to<R: Rank>(mut ranks: Vec<R>, cut: R) -> Vec<R> {
+    let mut len = 0;
+    for i in 0..ranks.len() {
+        // Written whether or not it stays, so that nothing is decided.
+        ranks[len] = ranks[i];
+        len += usize::from(ranks[i] <= cut);
+    }
+    ranks.truncate(len);
+    ranks
+}
+
+/// How many ranks of a range lie before a window, and those that lie in it; or the first NaN, if refused.
+fn listed<T: Score, R: RankOf<T::Key>>(
+    scores: &[T],
+    order: Order,
+    window: &Window<T>,
+    range: Range<usize>,
+) -> std::result::Result<(usize, Vec<R>), usize> {
+    let (mut before, mut ranks, mut refused) = (0, Vec::new(), None);
+    let (mut marks, mut places) = (Marks::NONE, Places::new());
+    dispatch(
+        #[inline(always)]
+        || {
+            for tile in tiles(range) {
+                let (scores, start) = (&scores[tile.clone()], tile.start);
+                window.mark(scores, start, &mut marks);
+                if marks.any_nan && order.nan == Nan::Raise && refused.is_none() {
+                    refused = scores.iter().position(|&score| is_nan(score)).map(|i| start + i);
+                }
+                let words = words(&tile);
+                before += bits::count(&marks.sure[..words]);
+                let listed = places.of(marks.only_least(words));
+                ranks.extend(listed.map(|i| R::new(order.key(scores[i]), start + i)));
+            }
+        },
+    );
+    refused.map_or(Ok((before, ranks)), Err)
 }
 
 /// Two ranks between which the `k`-th very likely lies; the first is left out where few lie before it.
 fn bracket<T: Score, R: RankOf<T::Key>>(scores: &[T], k: usize, order: Order) -> Option<(Option<R>, R)> {
     let len = scores.len();
     let few = k <= len / FEW;
-    let count = if few { SAMPLE / 4 } else { SAMPLE };
-    if len < 4 * count {
+    if len < LEAST {
         return None;
     }
+    let count = (len / 4).min(if few { SAMPLE / 4 } else { SAMPLE });
     // A NaN that is to be refused is found by the scan; here it may simply be left out.
     let mut sample: Vec<R> = positions(len, count).filter_map(|i| order.rank(scores[i], i).ok()).collect();
     let share = k as f64 / len as f64;
@@ -78,7 +127,6 @@ fn bracket<T: Score, R: RankOf<T::Key>>(scores: &[T], k: usize, order: Order) ->
 #[cfg(test)]
 mod tests {
     use super::super::Nan;
-    use super::super::rank::Rank;
     use super::*;
 
     const ASCENDING: Order = Order { largest: false, nan: Nan::Raise };

@@ -1,8 +1,7 @@
-//! The one kernel of selection: which scores of a tile come before an edge (counted) and which of the
-//! others before a second one (listed). A block of 64 scores becomes two words of bits, and listing
-//! branches once per block, so a scan in which few are listed runs at the speed of memory. One file per
-//! instruction set says how; the loop below is shared, and plain Rust is the twin they are tested
-//! against.
+//! The one kernel of selection: which scores of a tile reach one bound, and which a second one, as bits. What
+//! is made of the bits (a count, positions, the bits of two arrays together) is decided word by word, so a
+//! scan in which little is found runs at the speed of memory. One file per instruction set says how; the
+//! loop below is shared, and plain Rust is the twin they are tested against.
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
@@ -14,73 +13,69 @@ use crate::float::Float;
 use crate::simd::Level;
 use crate::simd::level;
 
-/// The most scores that are scanned at once: they and their positions fit the first-level cache.
-pub(super) const TILE: usize = 63 * BLOCK;
+/// The most scores that are scanned at once: they and their bits fit the first-level cache.
+pub(super) const TILE: usize = 1 << 12;
 
 /// Scores per word of bits.
-const BLOCK: usize = 64;
-
-/// The longest vector of positions that is stored at once.
-const VECTOR: usize = 16;
+pub(super) const BLOCK: usize = 64;
 
 /// What is looked for. A score s is turned about by `negate` (s → −s), so that larger always comes first.
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds<T> {
     /// Whether the smallest scores come first.
     pub negate: bool,
-    /// Those with s ≥ `sure` are counted; NaN: none is.
+    /// The narrower bound: s ≥ `sure`. NaN: no score reaches it.
     pub sure: T,
-    /// Of the others those with s ≥ `least` are listed; NaN: none is.
+    /// The wider bound: s ≥ `least`. NaN: no score reaches it.
     pub least: T,
-    /// Whether NaN is listed.
+    /// Whether NaN reaches the wider bound.
     pub nan: bool,
 }
 
-/// The positions listed, within the tile.
-#[derive(Debug)]
-pub struct Found {
-    // A vector more than can be listed, so that whole vectors are stored without looking.
-    positions: [u32; TILE + VECTOR],
-    len: usize,
+/// The bits of one tile, a word for each block; words behind the tile's end mean nothing.
+#[derive(Clone, Debug)]
+pub struct Marks {
+    /// The scores that reach the narrower bound.
+    pub sure: [u64; TILE / BLOCK],
+    /// The scores that reach the wider one.
+    pub least: [u64; TILE / BLOCK],
+    /// Whether NaN was looked for and is among the scores.
+    pub any_nan: bool,
 }
 
-impl Found {
-    pub(super) const fn new() -> Self {
-        Self { positions: [0; TILE + VECTOR], len: 0 }
-    }
+impl Marks {
+    /// No bits.
+    pub(super) const NONE: Self = Self { sure: [0; TILE / BLOCK], least: [0; TILE / BLOCK], any_nan: false };
 
-    pub(super) fn positions(&self) -> &[u32] {
-        &self.positions[..self.len]
-    }
-
-    /// Room for the next vector.
+    /// Leaves of the first `words` words of the wider bound's scores those that do not reach the narrower one.
     #[inline(always)]
-    fn room<const N: usize>(&mut self) -> &mut [u32; N] {
-        self.positions[self.len..].first_chunk_mut().expect("no tile lists more than it has")
+    pub(super) fn only_least(&mut self, words: usize) -> &[u64] {
+        let only = &mut self.least[..words];
+        only.iter_mut().zip(&self.sure).for_each(|(least, sure)| *least &= !sure);
+        only
     }
 }
 
 /// A float that has kernels.
 pub trait Scan: Float {
-    /// Counts and lists the scores of one tile; returns the count.
-    fn scan(scores: &[Self], bounds: &Bounds<Self>, found: &mut Found) -> usize;
+    /// Marks the scores of one tile.
+    fn scan(scores: &[Self], bounds: &Bounds<Self>, marks: &mut Marks);
 }
 
 macro_rules! scan {
     ($float:ty, $kernel:ident) => {
         impl Scan for $float {
             #[inline]
-            fn scan(scores: &[Self], bounds: &Bounds<Self>, found: &mut Found) -> usize {
+            fn scan(scores: &[Self], bounds: &Bounds<Self>, marks: &mut Marks) {
                 assert!(scores.len() <= TILE, "a tile holds at most {TILE} scores");
-                found.len = 0;
                 match level() {
                     // SAFETY: the level in force is never above what the machine has.
                     #[cfg(target_arch = "x86_64")]
-                    Level::Avx512 => unsafe { avx512::$kernel(scores, bounds, found) },
+                    Level::Avx512 => unsafe { avx512::$kernel(scores, bounds, marks) },
                     // SAFETY: as above.
                     #[cfg(target_arch = "x86_64")]
-                    Level::Avx2 => unsafe { avx2::$kernel(scores, bounds, found) },
-                    _ => plain(scores, bounds, found),
+                    Level::Avx2 => unsafe { avx2::$kernel(scores, bounds, marks) },
+                    _ => plain(scores, bounds, marks),
                 }
             }
         }
@@ -89,57 +84,43 @@ macro_rules! scan {
 scan!(f32, f32);
 scan!(f64, f64);
 
-/// The loop over blocks: `masks` gives the counted and the listed of one as bits, `append` writes where
-/// the bits stand. What is left over is padded to a block and the padding's bits are cleared.
+/// The loop over blocks, of which `masks` gives the bits: those that reach either bound, and the NaNs if they
+/// are looked for. What is left over is padded to a block and the padding's bits are cleared.
 #[inline(always)]
-fn scan_blocks<T: Float>(
-    scores: &[T],
-    found: &mut Found,
-    masks: impl Fn(&[T; BLOCK]) -> [u64; 2],
-    append: impl Fn(u64, usize, &mut Found),
-) -> usize {
+fn scan_blocks<T: Float>(scores: &[T], marks: &mut Marks, masks: impl Fn(&[T; BLOCK]) -> [u64; 3]) {
     let (blocks, rest) = scores.as_chunks::<BLOCK>();
-    let mut counted = 0;
-    let mut take = |[sure, listed]: [u64; 2], at: usize| {
-        counted += sure.count_ones() as usize;
-        if listed & !sure != 0 {
-            append(listed & !sure, at, found);
-        }
-    };
-    for (i, block) in blocks.iter().enumerate() {
-        take(masks(block), i * BLOCK);
+    let mut nans = 0;
+    let mut words = marks.sure.iter_mut().zip(&mut marks.least);
+    for (block, (sure, least)) in blocks.iter().zip(&mut words) {
+        let nan;
+        [*sure, *least, nan] = masks(block);
+        *least |= nan;
+        nans |= nan;
     }
-    if !rest.is_empty() {
+    if let Some((sure, least)) = words.next().filter(|_| !rest.is_empty()) {
         let mut padded = [T::ZERO; BLOCK];
         padded[..rest.len()].copy_from_slice(rest);
         let real = (1 << rest.len()) - 1;
-        take(masks(&padded).map(|bits| bits & real), blocks.len() * BLOCK);
+        let nan;
+        [*sure, *least, nan] = masks(&padded).map(|bits| bits & real);
+        *least |= nan;
+        nans |= nan;
     }
-    counted
+    marks.any_nan = nans != 0;
 }
 
-fn plain<T: Float + std::ops::Neg<Output = T>>(scores: &[T], bounds: &Bounds<T>, found: &mut Found) -> usize {
-    scan_blocks(
-        scores,
-        found,
-        |block| {
-            let mut masks = [0; 2];
-            for (bit, &score) in block.iter().enumerate() {
-                let score = if bounds.negate { -score } else { score };
-                let is_nan = score.partial_cmp(&score).is_none();
-                masks[0] |= u64::from(score >= bounds.sure) << bit;
-                masks[1] |= u64::from(score >= bounds.least || is_nan && bounds.nan) << bit;
-            }
-            masks
-        },
-        |mut bits, at, found| {
-            while bits != 0 {
-                found.room::<1>()[0] = at as u32 + bits.trailing_zeros();
-                found.len += 1;
-                bits &= bits - 1;
-            }
-        },
-    )
+fn plain<T: Float + std::ops::Neg<Output = T>>(scores: &[T], bounds: &Bounds<T>, marks: &mut Marks) {
+    scan_blocks(scores, marks, |block| {
+        let mut masks = [0; 3];
+        for (bit, &score) in block.iter().enumerate() {
+            let score = if bounds.negate { -score } else { score };
+            let is_nan = score.partial_cmp(&score).is_none();
+            masks[0] |= u64::from(score >= bounds.sure) << bit;
+            masks[1] |= u64::from(score >= bounds.least) << bit;
+            masks[2] |= u64::from(is_nan && bounds.nan) << bit;
+        }
+        masks
+    });
 }
 
 #[cfg(test)]
@@ -150,13 +131,27 @@ mod tests {
     use crate::simd::force;
 
     /// The definition, one score at a time.
-    fn naive<T: Float + std::ops::Neg<Output = T>>(scores: &[T], bounds: &Bounds<T>) -> (usize, Vec<u32>) {
-        let turned = |i: u32| if bounds.negate { -scores[i as usize] } else { scores[i as usize] };
-        let sure = |&i: &u32| turned(i) >= bounds.sure;
-        let nan = |i| bounds.nan && turned(i).to_f64().is_nan();
-        let all = 0..scores.len() as u32;
-        let listed = all.clone().filter(|i| !sure(i) && (turned(*i) >= bounds.least || nan(*i)));
-        (all.clone().filter(sure).count(), listed.collect())
+    fn naive<T: Float + std::ops::Neg<Output = T>>(scores: &[T], bounds: &Bounds<T>) -> [Vec<bool>; 2] {
+        let turned = |&score: &T| if bounds.negate { -score } else { score };
+        let sure = |score: &T| turned(score) >= bounds.sure;
+        let nan = |score: &T| bounds.nan && score.to_f64().is_nan();
+        let least = |score: &T| turned(score) >= bounds.least || nan(score);
+        [scores.iter().map(sure).collect(), scores.iter().map(least).collect()]
+    }
+
+    fn scanned<T: Scan>(scores: &[T], bounds: &Bounds<T>) -> [Vec<bool>; 2] {
+        let mut marks = Marks { sure: [0x55; TILE / BLOCK], least: [0x55; TILE / BLOCK], any_nan: true };
+        T::scan(scores, bounds, &mut marks);
+        assert_eq!(marks.any_nan, bounds.nan && scores.iter().any(|score| score.to_f64().is_nan()));
+        let words = scores.len().div_ceil(BLOCK);
+        [&marks.sure[..words], &marks.least[..words]].map(|words| {
+            let bit = |i: usize| words[i / BLOCK] >> (i % BLOCK) & 1 == 1;
+            assert!(
+                (scores.len()..words.len() * BLOCK).all(|i| !bit(i)),
+                "there are no scores behind the end"
+            );
+            (0..scores.len()).map(bit).collect()
+        })
     }
 
     fn score() -> impl Strategy<Value = f64> {
@@ -182,26 +177,20 @@ mod tests {
             let best = level();
             for asked in Level::ALL {
                 force(asked);
-                let mut found = Found::new();
-                let counted = f64::scan(&scores, &bounds, &mut found);
-                prop_assert_eq!((counted, found.positions().to_vec()), naive(&scores, &bounds), "{:?}", asked);
-                let counted = f32::scan(&narrow, &narrow_bounds, &mut found);
-                let expected = naive(&narrow, &narrow_bounds);
-                prop_assert_eq!((counted, found.positions().to_vec()), expected, "{:?}", asked);
+                prop_assert_eq!(scanned(&scores, &bounds), naive(&scores, &bounds), "{:?}", asked);
+                prop_assert_eq!(scanned(&narrow, &narrow_bounds), naive(&narrow, &narrow_bounds), "{:?}", asked);
             }
             force(best);
         }
     }
 
     #[test]
-    fn a_whole_tile_can_be_listed() {
+    fn a_whole_tile_can_be_marked() {
         let bounds = Bounds { negate: false, sure: f32::NAN, least: f32::NEG_INFINITY, nan: false };
         let best = level();
         for asked in Level::ALL {
             force(asked);
-            let mut found = Found::new();
-            assert_eq!(f32::scan(&[1.0; TILE], &bounds, &mut found), 0);
-            assert!(found.positions().iter().copied().eq(0..TILE as u32), "{asked:?}");
+            assert_eq!(scanned(&[1.0; TILE], &bounds), [vec![false; TILE], vec![true; TILE]], "{asked:?}");
         }
         force(best);
     }

@@ -1,6 +1,7 @@
 //! What two selections share, and what one has that the other has not: by a bitmap of the positions where
 //! they are dense, else by merging them sorted.
 
+use super::bits;
 use crate::error::{Error, Result};
 use crate::par::Context;
 
@@ -31,13 +32,9 @@ fn chosen(context: &Context<'_>, a: &[i64], b: &[i64], shared: bool) -> Result<V
     if (a.len() + b.len()).saturating_mul(DENSE) > end {
         let (a, b) = (Bitmap::new(context, end, a)?, Bitmap::new(context, end, b)?);
         let words = a.words.iter().zip(&b.words).map(|(a, b)| if shared { a & b } else { a & !b });
-        let mut positions = Vec::with_capacity(words.clone().map(|word| word.count_ones() as usize).sum());
-        for (word, mut bits) in (0i64..).zip(words) {
-            while bits != 0 {
-                positions.push(word * 64 + i64::from(bits.trailing_zeros()));
-                bits &= bits - 1;
-            }
-        }
+        let words: Vec<u64> = words.collect();
+        let mut positions = vec![0; bits::count(&words)];
+        bits::write(&words, 0, &mut positions);
         return Ok(positions);
     }
     let (mut a, mut b) = (a.to_vec(), b.to_vec());

@@ -20,7 +20,7 @@ mod _core {
     #[pymodule_export]
     use super::order::{apportion, argsort, compare, group_sums, prune, select, suspects, top_k};
     #[pymodule_export]
-    use super::reweight::solve_weights;
+    use super::reweight::{Ladder, ladder, solve_weights};
 
     #[pymodule_init]
     fn init(module: &super::Bound<'_, super::PyModule>) -> super::PyResult<()> {

@@ -6,7 +6,7 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
 use super::arrays::{FloatArray, slice};
-use super::door::run;
+use super::door::{run, run_telling};
 use super::shard::PyShard;
 use crate::float::Float;
 use crate::order::{self, Access, First, Labels, Nan, Order, Prune, Selection};
@@ -71,37 +71,52 @@ const fn access(mapped: bool) -> Access {
     if mapped { Access::Sequential } else { Access::Random }
 }
 
-/// `len` indices that `write` writes.
-fn indices<'py>(
-    py: Python<'py>,
-    len: usize,
+/// Who calls: the threads, the shard and who hears of the progress.
+struct Caller {
     n_threads: Option<usize>,
-    shard: Option<&PyShard>,
-    write: impl FnOnce(&Context<'_>, &mut [i64]) -> crate::Result<()> + Send,
-) -> PyResult<Indices<'py>> {
-    let array = PyArray1::zeros(py, [len], false);
-    let mut view = array.try_readwrite()?;
-    let out = view.as_slice_mut()?;
-    run(py, n_threads, shard, |context| write(context, out))?;
-    drop(view);
-    Ok(array)
+    shard: Option<PyShard>,
+    progress: Option<Py<PyAny>>,
 }
 
-/// The positions of what `choose` selects.
-fn selected<'py, 'a>(
-    py: Python<'py>,
-    n_threads: Option<usize>,
-    shard: Option<&PyShard>,
-    choose: impl FnOnce(&Context<'_>) -> crate::Result<Selection<'a>> + Send,
-) -> PyResult<Indices<'py>> {
-    let selection = run(py, n_threads, shard, choose)?;
-    indices(py, selection.len(), n_threads, None, |context, out| selection.write(context, out))
+impl Caller {
+    fn run<R: Send>(
+        &self,
+        py: Python<'_>,
+        work: impl FnOnce(&Context<'_>) -> crate::Result<R> + Send,
+    ) -> PyResult<R> {
+        run_telling(py, self.n_threads, self.shard.as_ref(), self.progress.as_ref(), work)
+    }
+
+    /// `len` indices that `write` writes.
+    fn indices<'py>(
+        &self,
+        py: Python<'py>,
+        len: usize,
+        write: impl FnOnce(&Context<'_>, &mut [i64]) -> crate::Result<()> + Send,
+    ) -> PyResult<Indices<'py>> {
+        let array = PyArray1::zeros(py, [len], false);
+        let mut view = array.try_readwrite()?;
+        let out = view.as_slice_mut()?;
+        self.run(py, |context| write(context, out))?;
+        drop(view);
+        Ok(array)
+    }
+
+    /// The positions of what `choose` selects.
+    fn selected<'py, 'a>(
+        &self,
+        py: Python<'py>,
+        choose: impl FnOnce(&Context<'_>) -> crate::Result<Selection<'a>> + Send,
+    ) -> PyResult<Indices<'py>> {
+        let selection = self.run(py, choose)?;
+        self.indices(py, selection.len(), |context, out| selection.write(context, out))
+    }
 }
 
 /// The best k of the scores; see `puma_fast.top_k`.
 #[pyfunction]
 #[allow(clippy::needless_pass_by_value, clippy::too_many_arguments)]
-#[pyo3(signature = (scores, k, largest, nan, ranked, mapped, shard, n_threads))]
+#[pyo3(signature = (scores, k, largest, nan, ranked, mapped, shard, progress, n_threads))]
 pub(super) fn top_k<'py>(
     py: Python<'py>,
     scores: FloatArray<'py>,
@@ -111,24 +126,25 @@ pub(super) fn top_k<'py>(
     ranked: bool,
     mapped: bool,
     shard: Option<PyShard>,
+    progress: Option<Py<PyAny>>,
     n_threads: Option<usize>,
 ) -> PyResult<Indices<'py>> {
     let (order, access) = (Order { largest, nan }, access(mapped));
-    let shard = shard.as_ref();
+    let caller = Caller { n_threads, shard, progress };
     with_floats!("scores", scores, |scores| {
         if !ranked {
-            return selected(py, n_threads, shard, |c| order::top_k_set(c, scores, k, order, access));
+            return caller.selected(py, |c| order::top_k_set(c, scores, k, order, access));
         }
         // More than there are is refused before memory for them is looked for.
-        run(py, n_threads, shard, |context| order::enough(context, scores.len(), "k", k))?;
-        indices(py, k, n_threads, shard, |c, out| order::top_k(c, scores, order, access, out))
+        caller.run(py, |context| order::enough(context, scores.len(), "k", k))?;
+        caller.indices(py, k, |c, out| order::top_k(c, scores, order, access, out))
     })
 }
 
 /// The first by one score without those by another; see `puma_fast.suspects`.
 #[pyfunction]
 #[allow(clippy::needless_pass_by_value, clippy::too_many_arguments)]
-#[pyo3(signature = (influence, k, confidence, k_confident, nan, mapped, shard, n_threads))]
+#[pyo3(signature = (influence, k, confidence, k_confident, nan, mapped, shard, progress, n_threads))]
 pub(super) fn suspects<'py>(
     py: Python<'py>,
     influence: FloatArray<'py>,
@@ -138,25 +154,26 @@ pub(super) fn suspects<'py>(
     nan: Nan,
     mapped: (bool, bool),
     shard: Option<PyShard>,
+    progress: Option<Py<PyAny>>,
     n_threads: Option<usize>,
 ) -> PyResult<Indices<'py>> {
     let order = |largest| Order { largest, nan };
     let (mapped, mapped_other) = (access(mapped.0), access(mapped.1));
-    let positions = with_floats!("influence", influence, |scores| {
+    let caller = Caller { n_threads, shard, progress };
+    with_floats!("influence", influence, |scores| {
         let first = First { names: ["influence", "k"], scores, k, order: order(false), access: mapped };
         with_floats!("confidence", confidence, |scores| {
             let (names, order, access) = (["confidence", "k_confident"], order(true), mapped_other);
             let others = First { names, scores, k: k_confident, order, access };
-            run(py, n_threads, shard.as_ref(), |context| order::filter(context, &first, &others, false))?
+            caller.selected(py, |context| order::filter(context, &first, &others, false))
         })
-    });
-    Ok(positions.into_pyarray(py))
+    })
 }
 
 /// The scores within bounds; see `puma_fast.select_scores`.
 #[pyfunction]
 #[allow(clippy::needless_pass_by_value)]
-#[pyo3(signature = (scores, at_least, at_most, nan, shard, n_threads))]
+#[pyo3(signature = (scores, at_least, at_most, nan, shard, progress, n_threads))]
 pub(super) fn select<'py>(
     py: Python<'py>,
     scores: FloatArray<'py>,
@@ -164,35 +181,39 @@ pub(super) fn select<'py>(
     at_most: f64,
     nan: Nan,
     shard: Option<PyShard>,
+    progress: Option<Py<PyAny>>,
     n_threads: Option<usize>,
 ) -> PyResult<Indices<'py>> {
+    let caller = Caller { n_threads, shard, progress };
     with_floats!("scores", scores, |scores| {
         let (low, high) = (Float::from_f64(at_least), Float::from_f64(at_most));
-        selected(py, n_threads, shard.as_ref(), |context| order::select(context, scores, low, high, nan))
+        caller.selected(py, |context| order::select(context, scores, low, high, nan))
     })
 }
 
 /// The order of the scores; see `puma_fast.argsort`.
 #[pyfunction]
 #[allow(clippy::needless_pass_by_value)]
-#[pyo3(signature = (scores, largest, nan, n_threads))]
+#[pyo3(signature = (scores, largest, nan, progress, n_threads))]
 pub(super) fn argsort<'py>(
     py: Python<'py>,
     scores: FloatArray<'py>,
     largest: bool,
     nan: Nan,
+    progress: Option<Py<PyAny>>,
     n_threads: Option<usize>,
 ) -> PyResult<Indices<'py>> {
     let order = Order { largest, nan };
+    let caller = Caller { n_threads, shard: None, progress };
     with_floats!("scores", scores, |scores| {
-        indices(py, scores.len(), n_threads, None, |c, out| order::argsort(c, scores, order, out))
+        caller.indices(py, scores.len(), |c, out| order::argsort(c, scores, order, out))
     })
 }
 
 /// The samples kept; see `puma_fast.prune_by_margin`.
 #[pyfunction]
 #[allow(clippy::needless_pass_by_value, clippy::too_many_arguments)]
-#[pyo3(signature = (margins, ratio, largest, nan, labels, min_per_class, protect, mapped, shard, n_threads))]
+#[pyo3(signature = (margins, ratio, largest, nan, labels, min_per_class, protect, mapped, shard, progress, n_threads))]
 pub(super) fn prune<'py>(
     py: Python<'py>,
     margins: FloatArray<'py>,
@@ -204,33 +225,37 @@ pub(super) fn prune<'py>(
     protect: PyReadonlyArray1<'py, i64>,
     mapped: bool,
     shard: Option<PyShard>,
+    progress: Option<Py<PyAny>>,
     n_threads: Option<usize>,
 ) -> PyResult<Indices<'py>> {
     let labels = labels.as_ref().map(LabelArray::labels).transpose()?;
     let protect = slice("protect", &protect)?;
     let order = Order { largest, nan };
     let plan = Prune { ratio, order, labels, min_per_class, protect, access: access(mapped) };
+    let caller = Caller { n_threads, shard, progress };
     with_floats!("margins", margins, |margins| {
-        selected(py, n_threads, shard.as_ref(), |context| order::prune(context, margins, &plan))
+        caller.selected(py, |context| order::prune(context, margins, &plan))
     })
 }
 
 /// The sums of the scores by group; see `puma_fast.group_sums`.
 #[pyfunction]
 #[allow(clippy::needless_pass_by_value)]
-#[pyo3(signature = (scores, groups, n_groups, shard, n_threads))]
+#[pyo3(signature = (scores, groups, n_groups, shard, progress, n_threads))]
 pub(super) fn group_sums<'py>(
     py: Python<'py>,
     scores: FloatArray<'py>,
     groups: PyReadonlyArray1<'py, i64>,
     n_groups: usize,
     shard: Option<PyShard>,
+    progress: Option<Py<PyAny>>,
     n_threads: Option<usize>,
 ) -> PyResult<Bound<'py, PyArray1<f64>>> {
     let mut sums = vec![0.0; n_groups];
+    let caller = Caller { n_threads, shard, progress };
     let groups = slice("groups", &groups)?;
     with_floats!("scores", scores, |scores| {
-        run(py, n_threads, shard.as_ref(), |c| order::group_sums(c, scores, groups, &mut sums))?;
+        caller.run(py, |c| order::group_sums(c, scores, groups, &mut sums))?;
     });
     Ok(sums.into_pyarray(py))
 }

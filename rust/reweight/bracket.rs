@@ -4,19 +4,16 @@
 //! gathers the few samples that are not; the root of [`Terms`] among these is exact. Where nearly all
 //! weights stay 0 the bracket begins at the price 0 and the gathered samples are all that matters. A
 //! bracket that misses the root says on which side, and the next one follows Newton's method there.
-//! A second pass writes the weights and forms the certificate from them as they are rounded.
+//! A second pass (`weigh`) writes the weights and forms the certificate from them as they are rounded.
 //!
 //! Every sum is one of integers, so threads, instruction sets and shards give the same bits. What this
 //! way does not do well it leaves to `scalar`: an l2 so small that the price alone loses the weights.
 
-use super::certificate::binding_misfit;
 use super::passes::{Extent, Measure, Picked, SQUARES, TOP, pick};
-use super::price::{Place, Response, Sums, Terms};
+use super::price::{Cuts, Place, Sums, Terms, middle};
 use super::problem::{largest_of, scale_of};
-use super::respond::Responded;
 use super::sample::{Guess, Sample};
-use super::scalar::middle;
-use super::{Bound, Facts, Options, Output, Status};
+use super::{Bound, Facts, Options, Output};
 use crate::error::Result;
 use crate::fixed::{Fixed, exponent, power_of_two};
 use crate::float::Float;
@@ -31,46 +28,47 @@ const SECOND: f64 = 1.0 / 256.0;
 const TRIES: i32 = 4;
 /// Half the width of the bracket around the price of an earlier solve.
 const WARM: f64 = 1.0 / 4096.0;
-/// Most by which t·y may exceed 2·l2 times the weight it makes, for the weight to keep its digits.
-const LOSS: f64 = 4096.0;
 
 /// ψ and what is known of it.
-struct Data<'a, 'c, T> {
-    context: &'c Context<'c>,
-    psi: &'a [T],
-    rows: Rows,
-    sample: Sample,
+pub(super) struct Data<'a, 'c, T> {
+    pub(super) context: &'c Context<'c>,
+    pub(super) psi: &'a [T],
+    pub(super) rows: Rows,
     /// 1 or −1, as b.
-    sign: f64,
+    pub(super) sign: f64,
     /// A power of two.
-    scale: f64,
-    passes: usize,
+    pub(super) scale: f64,
+    pub(super) passes: usize,
 }
 
 /// The problem's numbers before scaling, b turned to be positive.
-struct Prices {
-    l1: f64,
-    l2: f64,
+#[derive(Clone, Copy)]
+pub(super) struct Prices {
+    pub(super) l1: f64,
+    pub(super) l2: f64,
     demand: Dd,
     limit: f64,
     room: [f64; 2],
 }
 
-/// What a pass finds in a bracket.
-struct Pass {
-    base: Sums,
-    inside: Vec<Vec<f64>>,
-    /// This shard's samples inside, where nothing else can have a weight.
-    few: Option<Vec<Picked>>,
-    largest: f64,
+/// What a pass finds between two cuts.
+pub(super) struct Pass {
+    /// The sums above both.
+    pub(super) base: Sums,
+    /// This shard's samples between them.
+    pub(super) inside: Vec<f64>,
+    /// The same with their places, where nothing else can have a weight.
+    pub(super) few: Option<Vec<Picked>>,
+    pub(super) largest: f64,
 }
 
-/// The price, largest y, and the samples that may have a weight where they are few.
-struct Found {
-    terms: Terms,
-    price: Dd,
-    largest: f64,
-    few: Option<Vec<Picked>>,
+/// The price with the sums there, largest y, and the samples that may have a weight where they are few.
+pub(super) struct Found {
+    pub(super) terms: Terms,
+    pub(super) price: Dd,
+    pub(super) sums: Sums,
+    pub(super) largest: f64,
+    pub(super) few: Option<Vec<Picked>>,
 }
 
 /// Solves and writes the weights to `output`; `None`, with nothing written, where `scalar` must do it.
@@ -81,54 +79,42 @@ pub(super) fn solve<T: Float>(
     options: &Options<'_, T>,
     output: &mut Output<'_, T>,
 ) -> Result<Option<Facts>> {
-    let (Bound::All(lower), Bound::All(upper)) = (options.lower, options.upper) else { return Ok(None) };
-    let room = [upper.to_f64(), -lower.to_f64()];
-    let rows = context.shards().rows(psi.len())?;
-    if room.iter().any(|&room| room < 0.0) || wanted.value() == 0.0 || rows.total == 0 {
-        return Ok(None);
+    let Some(frame) = Prices::of_box(wanted, options) else { return Ok(None) };
+    if let (Some(ladder), Some(l1), Some(l2)) = (options.ladder, options.l1, options.l2)
+        && let Some(data) = ladder.data(context, psi, wanted)
+        && let Some(found) = ladder.find(&data, &Prices { l1, l2, ..frame })?
+    {
+        return data.weigh((l1, l2), &found, found.few.as_deref().or(ladder.few()), output);
     }
-    let sample = Sample::draw(context, psi, rows)?;
-    let demand = if wanted.hi < 0.0 { -wanted } else { wanted };
-    let Some(scale) = sample.largest().and_then(|largest| scale_of(largest, demand)) else { return Ok(None) };
-    let sign = wanted.hi.signum();
-    let mut data = Data { context, psi, rows, sample, sign, scale, passes: 0 };
-
-    // Prices left out follow from all of ψ; where both are given no pass is spent on that.
-    let mut largest = None;
-    let (mut l1, mut l2) = (options.l1, options.l2);
-    if l1.is_none() || l2.is_none() {
-        let Some((measured, squares)) = data.measure()? else { return Ok(None) };
-        largest = Some(measured);
-        let (squares, l1_max) =
-            (squares.value(), 2.0 * (demand * Dd::new(data.scale) * Dd::new(measured)).value());
-        l1 = l1.or(Some(0.05 * l1_max / data.scale / data.scale));
-        l2 = l2.or(Some(1e-3 * squares / data.scale / data.scale));
-    }
-    let (Some(l1), Some(l2)) = (l1, l2) else { return Ok(None) };
-    let prices = Prices { l1, l2, demand, limit: options.max_residual.unwrap_or(f64::INFINITY), room };
+    let Some((mut data, sample)) = Data::new(context, psi, wanted)? else { return Ok(None) };
+    let Some((prices, largest)) = data.prices(frame, options)? else { return Ok(None) };
     let start = options.start.and_then(|price| price.first()).map(|price| price.abs());
-    let Some(found) = data.find(&prices, start, largest)? else { return Ok(None) };
-    let Found { terms, price, largest, few } = found;
-
-    // What rounding leaves of the price must not show in the weights.
-    let size = terms.size(price, largest, 0).max(terms.size(price, largest, 1));
-    let is_lost = size > 0.0 && price.hi * largest > LOSS * 2.0 * terms.l2 * size;
-    if is_lost || T::from_f64(size).to_f64().is_infinite() {
-        return Ok(None);
-    }
-    let response = Response::new::<T>(&terms, price, largest);
-    let parts = match few {
-        Some(few) => data.scatter(&response, &few, output)?,
-        None => data.respond(&response, output)?,
-    };
-    let mut facts = data.judge(&terms, &response, &parts, largest)?;
-    (facts.l1, facts.l2) = (l1, l2);
-    Ok(Some(facts))
+    let Some(found) = data.find(&sample, &prices, start, largest)? else { return Ok(None) };
+    data.weigh((prices.l1, prices.l2), &found, found.few.as_deref(), output)
 }
 
 impl Prices {
+    /// Without l1 and l2; `None` where the box is not one for all samples with 0 in it.
+    pub(super) fn of_box<T: Float>(wanted: Dd, options: &Options<'_, T>) -> Option<Self> {
+        let (Bound::All(lower), Bound::All(upper)) = (options.lower, options.upper) else { return None };
+        let room = [upper.to_f64(), -lower.to_f64()];
+        let limit = options.max_residual.unwrap_or(f64::INFINITY);
+        let demand = if wanted.hi < 0.0 { -wanted } else { wanted };
+        room.iter().all(|&room| room >= 0.0).then_some(Self { l1: 0.0, l2: 0.0, demand, limit, room })
+    }
+
+    /// The same for another l1.
+    pub(super) fn at(self, l1: f64) -> Self {
+        Self { l1, ..self }
+    }
+
+    /// Whether l1 and l2 alone hold the weights.
+    pub(super) fn is_plain(&self) -> bool {
+        self.limit == f64::INFINITY && self.room == [f64::INFINITY; 2]
+    }
+
     /// `None` where scaled numbers would leave their range.
-    fn scaled(&self, scale: f64) -> Option<Terms> {
+    pub(super) fn scaled(&self, scale: f64) -> Option<Terms> {
         let terms = Terms {
             l1: self.l1 * scale * scale,
             l2: self.l2 * scale * scale,
@@ -142,14 +128,44 @@ impl Prices {
     }
 }
 
-impl<T: Float> Data<'_, '_, T> {
+impl<'a, 'c, T: Float> Data<'a, 'c, T> {
+    /// With the sample that gave the scale; `None` where the numbers have none, or nothing is wanted.
+    pub(super) fn new(context: &'c Context<'c>, psi: &'a [T], wanted: Dd) -> Result<Option<(Self, Sample)>> {
+        let rows = context.shards().rows(psi.len())?;
+        if wanted.value() == 0.0 || rows.total == 0 {
+            return Ok(None);
+        }
+        let sample = Sample::draw(context, psi, rows)?;
+        let scale = sample.largest().and_then(|largest| scale_of(largest, wanted));
+        let data = |scale| Self { context, psi, rows, sign: wanted.hi.signum(), scale, passes: 0 };
+        Ok(scale.map(|scale| (data(scale), sample)))
+    }
+
+    /// `frame` with the l1 and l2 of `options`. Those left out follow from all of ψ, whose largest y is then
+    /// known too; where both are given no pass is spent on that. `None` where `scalar` must do it.
+    pub(super) fn prices(
+        &mut self,
+        frame: Prices,
+        options: &Options<'_, T>,
+    ) -> Result<Option<(Prices, Option<f64>)>> {
+        if let (Some(l1), Some(l2)) = (options.l1, options.l2) {
+            return Ok(Some((Prices { l1, l2, ..frame }, None)));
+        }
+        let Some((largest, squares)) = self.measure()? else { return Ok(None) };
+        let unscaled = |value: f64| value / self.scale / self.scale;
+        let l1_max = 2.0 * (frame.demand * Dd::new(self.scale) * Dd::new(largest)).value();
+        let l1 = options.l1.unwrap_or_else(|| unscaled(0.05 * l1_max));
+        let l2 = options.l2.unwrap_or_else(|| unscaled(1e-3 * squares.value()));
+        Ok(Some((Prices { l1, l2, ..frame }, Some(largest))))
+    }
+
     /// The largest y of a pass over all shards.
     fn extent(&self, parts: impl Iterator<Item = Extent>) -> Result<Option<f64>> {
         largest_of(self.context, self.psi, parts)
     }
 
     /// Takes a scale that suits `largest`, where the sample's largest was far below.
-    fn rescale(&mut self, largest: f64) {
+    pub(super) fn rescale(&mut self, largest: f64) {
         self.scale *= power_of_two(-exponent(largest));
     }
 
@@ -178,7 +194,13 @@ impl<T: Float> Data<'_, '_, T> {
     }
 
     /// The price. `largest`, of y, is known where ψ was measured.
-    fn find(&mut self, prices: &Prices, start: Option<f64>, largest: Option<f64>) -> Result<Option<Found>> {
+    fn find(
+        &mut self,
+        sample: &Sample,
+        prices: &Prices,
+        start: Option<f64>,
+        largest: Option<f64>,
+    ) -> Result<Option<Found>> {
         let Some(terms) = prices.scaled(self.scale) else { return Ok(None) };
         if let Some(largest) = largest.filter(|&largest| terms.stays(largest)) {
             return Ok(Some(Found::at_rest(terms, largest)));
@@ -189,24 +211,25 @@ impl<T: Float> Data<'_, '_, T> {
         let (mut low, mut high) = (Dd::default(), if soft { terms.demand + terms.demand } else { infinite });
         let mut guess = match start.map(|price| price * self.scale).filter(|price| price.is_normal()) {
             Some(price) => Guess::around(price, WARM, low, high),
-            None => self.sample.guess(self.context, &terms, self.sign * self.scale)?,
+            None => sample.guess(self.context, &terms, self.sign * self.scale)?,
         };
         for miss in 0.. {
             self.passes += 1;
             let bracket = guess.bracket(&terms, low, high);
-            let Some(Pass { base, inside, few, largest }) = self.pass(&terms, &guess, bracket)? else {
-                return Ok(None);
-            };
+            let cuts = [terms.cuts(bracket.0), guess.least_awake(terms.cuts(bracket.1))];
+            let Some(pass) = self.pass(&terms, guess.is_few(), cuts)? else { return Ok(None) };
+            let Pass { base, inside, few, largest } = pass;
             if largest >= power_of_two(TOP) {
                 let unscaled = largest / self.scale;
                 self.rescale(largest);
-                return self.find(prices, start, Some(unscaled * self.scale));
+                return self.find(sample, prices, start, Some(unscaled * self.scale));
             }
             if terms.stays(largest) {
                 return Ok(Some(Found::at_rest(terms, largest)));
             }
+            let inside = self.of_all_shards(inside)?;
             let estimate = match terms.root(self.context, &base, &inside, bracket)? {
-                Place::At(price) => return Ok(Some(Found { terms, price, largest, few })),
+                Place::At(price, sums) => return Ok(Some(Found { terms, price, sums, largest, few })),
                 Place::Above(estimate) => {
                     low = bracket.1;
                     estimate
@@ -231,171 +254,65 @@ impl<T: Float> Data<'_, '_, T> {
         Ok(None)
     }
 
-    /// One pass over ψ: `None` where the scale does not fit.
-    fn pass(&self, terms: &Terms, guess: &Guess, bracket: (Dd, Dd)) -> Result<Option<Pass>> {
+    /// One pass over ψ, which adds up what lies above the first cuts and gathers what lies between them and
+    /// the second; `few` of them, with their places, where the first cuts leave nothing out. `None` where a
+    /// number does not fit the scale.
+    pub(super) fn pass(&self, terms: &Terms, few: bool, [surely, maybe]: [Cuts; 2]) -> Result<Option<Pass>> {
         let (psi, scale) = (self.psi, self.sign * self.scale);
-        let cuts = (terms.cuts(bracket.0), terms.cuts(bracket.1));
-        let (mut base, mut inside, mut few) = (Sums::default(), Vec::new(), None);
-        let largest = if let Guess::Few(above) = *guess {
-            let above = above.min(cuts.1.woken);
+        if few {
             let parts = self.context.map_chunks(psi.len(), CHUNK, |range| {
                 let first = range.start;
-                pick(&psi[range], scale, above, first)
+                pick(&psi[range], scale, maybe.woken, first)
             })?;
             let (extents, picked): (Vec<_>, Vec<_>) = parts.into_iter().unzip();
-            inside.extend(picked.iter().map(|picked: &Picked| picked.values.clone()));
-            few = Some(picked);
-            self.extent(extents.into_iter())?
-        } else {
-            let parts = self
-                .context
-                .map_chunks(psi.len(), CHUNK, |range| terms.sift(&psi[range], scale, &cuts.0, &cuts.1))?;
-            let largest = self.extent(parts.iter().map(|part| part.extent))?;
-            for part in parts {
-                base.add(&part);
-                inside.push(part.inside);
-            }
-            Fixed::over_shards(self.context.shards(), base.fixed())?;
-            largest
-        };
-        let Some(largest) = largest else { return Ok(None) };
-        if !self.context.shards().is_whole() {
-            inside = self.gather(&inside)?;
+            let inside = picked.iter().flat_map(|picked: &Picked| &picked.values).copied().collect();
+            let largest = self.extent(extents.into_iter())?;
+            let base = Sums::default();
+            return Ok(largest.map(|largest| Pass { base, inside, few: Some(picked), largest }));
         }
-        Ok(Some(Pass { base, inside, few, largest }))
+        let parts = self
+            .context
+            .map_chunks(psi.len(), CHUNK, |range| terms.sift(&psi[range], scale, &surely, &maybe))?;
+        let largest = self.extent(parts.iter().map(|part| part.extent))?;
+        let (mut base, mut inside) = (Sums::default(), Vec::new());
+        for part in parts {
+            base.join(&part.sums);
+            inside.extend(part.inside);
+        }
+        base.over_shards(self.context.shards())?;
+        Ok(largest.map(|largest| Pass { base, inside, few: None, largest }))
     }
 
     /// The numbers of all shards, in the order of the rows.
-    fn gather(&self, own: &[Vec<f64>]) -> Result<Vec<Vec<f64>>> {
+    pub(super) fn of_all_shards(&self, own: Vec<f64>) -> Result<Vec<f64>> {
         let shards = self.context.shards();
-        let mut bits: Vec<u64> = own.iter().flatten().map(|x| x.to_bits()).collect();
+        if shards.is_whole() {
+            return Ok(own);
+        }
+        let mut bits: Vec<u64> = own.iter().map(|x| x.to_bits()).collect();
         let lengths = shards.gather(&[bits.len() as u64])?;
         let most = lengths.iter().copied().max().unwrap_or(0) as usize;
         bits.resize(most, 0);
         let all = shards.gather(&bits)?;
         let parts = all.chunks(most.max(1)).zip(&lengths);
-        let values: Vec<f64> = parts
-            .flat_map(|(part, &length)| part[..length as usize].iter().map(|&x| f64::from_bits(x)))
-            .collect();
-        Ok(values.chunks(CHUNK).map(<[f64]>::to_vec).collect())
-    }
-
-    /// The weights of all samples.
-    fn respond(&self, response: &Response, output: &mut Output<'_, T>) -> Result<Vec<Responded>> {
-        let (psi, scale) = (self.psi, self.sign * self.scale);
-        match output {
-            Output::Dense(weights) => self.context.map_chunks_mut(weights, CHUNK, |first, weights| {
-                response.respond(&psi[first..first + weights.len()], weights, scale)
-            }),
-            Output::Sparse(sparse) => {
-                let parts = self.context.map_chunks(psi.len(), CHUNK, |range| {
-                    let mut weights = vec![T::ZERO; range.len()];
-                    let responded = response.respond(&psi[range.clone()], &mut weights, scale);
-                    let kept = range.zip(weights).filter(|(_, weight)| weight.to_f64() != 0.0);
-                    (responded, kept.map(|(place, weight)| (place as i64, weight)).collect::<Vec<_>>())
-                })?;
-                Ok(parts
-                    .into_iter()
-                    .map(|(responded, kept)| {
-                        sparse.extend(kept);
-                        responded
-                    })
-                    .collect())
-            }
-        }
-    }
-
-    /// The weights where only `few` have one.
-    fn scatter(
-        &self,
-        response: &Response,
-        few: &[Picked],
-        output: &mut Output<'_, T>,
-    ) -> Result<Vec<Responded>> {
-        if let Output::Dense(weights) = output {
-            self.context.map_chunks_mut(weights, CHUNK, |_, weights| weights.fill(T::ZERO))?;
-        }
-        let mut parts = Vec::with_capacity(few.len());
-        for Picked { places, values } in few {
-            let mut weights = vec![T::ZERO; values.len()];
-            parts.push(response.respond(values, &mut weights, 1.0));
-            for (&place, weight) in places.iter().zip(weights) {
-                match output {
-                    Output::Dense(slots) => slots[place] = weight,
-                    Output::Sparse(sparse) if weight.to_f64() != 0.0 => {
-                        sparse.extend([(place as i64, weight)]);
-                    }
-                    Output::Sparse(_) => {}
-                }
-            }
-        }
-        Ok(parts)
-    }
-
-    /// The certificate, from what the last pass found of the weights as rounded.
-    fn judge(&self, terms: &Terms, response: &Response, parts: &[Responded], largest: f64) -> Result<Facts> {
-        let mut sums = [Fixed::default(); 3];
-        let mut nonzero = [0i64];
-        for part in parts {
-            sums.iter_mut().zip(part.sums).for_each(|(sum, steps)| *sum += steps);
-            nonzero[0] += part.nonzero as i64;
-        }
-        let shards = self.context.shards();
-        Fixed::over_shards(shards, &mut sums)?;
-        shards.sum(&mut nonzero)?;
-        let [effect, norm, squares] = sums;
-        let (l1_norm, squares) =
-            (norm.value(&response.sizes).value(), squares.value(&response.squares).value());
-        let price = response.price;
-        let residual = effect.value(&response.effects) - terms.demand;
-        let misfit = if price.value() <= 2.0 * terms.limit {
-            let off = (residual + price * Dd::new(0.5)).value().abs();
-            (off + response.effect_error(self.rows.total)).powi(2)
-        } else {
-            binding_misfit(residual, price, terms.limit)
-        };
-        // Of the Fenchel-Young terms only rounding is left: l2·(λ_j − (ty_j − l1)/2l2)² on free weights,
-        // and where a weight rests next to the threshold what the price's own rounding lets through.
-        let rounding = 1.01 * response.rounding;
-        let awake = terms.size(price, largest, 0).max(terms.size(price, largest, 1)) > 0.0;
-        let unseen = if awake { power_of_two(-98) * (terms.l1 + price.hi * largest) } else { 0.0 };
-        let hidden = 2.0 * terms.l2 * response.underflow + unseen;
-        let terms_left = terms.l2 * rounding * rounding * squares
-            + self.rows.total as f64 * hidden * (hidden / (4.0 * terms.l2));
-        let unscaled = |value: f64| value / self.scale / self.scale;
-        let objective = residual.value().powi(2) + terms.l1 * l1_norm + terms.l2 * squares;
-        Ok(Facts {
-            weights: (),
-            status: Status::Solved,
-            residual: vec![self.sign * residual.value() / self.scale],
-            objective: unscaled(objective),
-            gap: unscaled(misfit + terms_left),
-            l1: unscaled(terms.l1),
-            l2: unscaled(terms.l2),
-            l1_max: unscaled(2.0 * (terms.demand * Dd::new(largest)).value()),
-            l1_norm,
-            nonzero: nonzero[0] as usize,
-            iterations: self.passes,
-            unique: true,
-            reach: None,
-            price: vec![self.sign * price.value() / self.scale],
-        })
+        let own = parts.flat_map(|(part, &length)| &part[..length as usize]);
+        Ok(own.map(|&x| f64::from_bits(x)).collect())
     }
 }
 
 impl Found {
     /// No weight at all: the price is all of the demand, or as much as l1 bears.
-    fn at_rest(terms: Terms, largest: f64) -> Self {
+    pub(super) fn at_rest(terms: Terms, largest: f64) -> Self {
         let price = terms.demand + terms.demand;
         let over = (price * Dd::new(largest) - Dd::new(terms.l1)).value() > 0.0;
         let price = if over { Dd::new((terms.l1 / largest).next_down()) } else { price };
-        Self { terms, price, largest, few: Some(Vec::new()) }
+        Self { terms, price, sums: Sums::default(), largest, few: Some(Vec::new()) }
     }
 }
 
 impl Terms {
     /// Whether l1 forbids every weight. Compared as rounded, like l1_max itself.
-    fn stays(&self, largest: f64) -> bool {
+    pub(super) fn stays(&self, largest: f64) -> bool {
         2.0 * (self.demand * Dd::new(largest)).value() <= self.l1 && self.limit >= self.demand.value()
     }
 }
@@ -408,11 +325,22 @@ impl Guess {
         Self::Between(from, if to < high.hi { Dd::new(to) } else { high })
     }
 
-    fn bracket(&self, terms: &Terms, low: Dd, high: Dd) -> (Dd, Dd) {
+    pub(super) fn bracket(&self, terms: &Terms, low: Dd, high: Dd) -> (Dd, Dd) {
         match *self {
             Self::Few(above) if above > 0.0 => (low, Dd::new(terms.l1) / Dd::new(above)),
             Self::Few(_) => (low, high),
             Self::Between(from, to) => (from, if to.hi > high.hi { high } else { to }),
+        }
+    }
+    pub(super) fn is_few(&self) -> bool {
+        matches!(self, Self::Few(_))
+    }
+
+    /// Cuts below which nothing can be awake, those of the highest price being `cuts`.
+    pub(super) fn least_awake(&self, cuts: Cuts) -> Cuts {
+        match *self {
+            Self::Few(above) => Cuts { woken: above.min(cuts.woken), ..cuts },
+            Self::Between(..) => cuts,
         }
     }
 }

@@ -31,17 +31,17 @@ pub(super) struct Certificate {
 }
 
 /// The sums over all rows.
-struct Sums {
-    effect: Dd,
-    l1_norm: f64,
-    squares: f64,
-    nonzero: usize,
+pub(super) struct Sums {
+    pub(super) effect: Dd,
+    pub(super) l1_norm: f64,
+    pub(super) squares: f64,
+    pub(super) nonzero: usize,
     /// Σ of the Fenchel–Young terms with l2 as it is.
-    terms: f64,
+    pub(super) terms: f64,
     /// The same without l2 in g*, where that is finite, and Σ(g − vλ) where it is not …
-    bounded_terms: f64,
+    pub(super) bounded_terms: f64,
     /// … with the largest |v_j| − l1 among the latter.
-    excess: f64,
+    pub(super) excess: f64,
 }
 
 /// Every sum is of terms that were scaled to be below 2, squares of such among them.
@@ -219,7 +219,7 @@ pub(super) fn binding_misfit(r: Dd, z: Dd, limit: f64) -> f64 {
 
 impl Sums {
     /// The certificate that these sums over all rows make.
-    fn judged<T: Float>(self, problem: &Problem<'_, T>, price: Dd) -> Certificate {
+    pub(super) fn judged<T: Float>(self, problem: &Problem<'_, T>, price: Dd) -> Certificate {
         let residual = self.effect - problem.b[0];
         let priced = if self.l1_norm == 0.0 { 0.0 } else { problem.l1 * self.l1_norm };
         let objective = residual.value().powi(2) + priced + problem.l2 * self.squares;
@@ -322,9 +322,22 @@ pub(super) fn is_unique<T: Float>(
         problem.lower.at(j) < problem.upper.at(j) && distance.abs() <= 1e-25 * l1
     };
     let parts = context.map_chunks(problem.n, CHUNK, |range| {
-        // Few are near enough to be looked at in twice the precision.
-        let near = |&j: &usize| ((problem.psi(j) * price.hi).abs() - l1).abs() <= 1e-12 * l1;
-        range.filter(near).filter(|&j| undecided(j)).take(2).collect::<Vec<_>>()
+        // Few are near enough to be looked at in twice the precision, and in most chunks none is.
+        let is_near = |psi: f64| ((psi * price.hi).abs() - l1).abs() <= 1e-12 * l1;
+        let any = dispatch(
+            #[inline(always)]
+            || {
+                let mut any = false;
+                for first in range.clone().step_by(LANES) {
+                    for psi in problem.psi_lanes(first, range.end) {
+                        any |= is_near(psi);
+                    }
+                }
+                any
+            },
+        );
+        let range = if any { range } else { 0..0 };
+        range.filter(|&j| is_near(problem.psi(j)) && undecided(j)).take(2).collect::<Vec<_>>()
     })?;
     // A row without effect is one too many: its weight is undecided whatever the others are.
     let count = |j: usize| if problem.psi(j) == 0.0 { 2 } else { 1 };

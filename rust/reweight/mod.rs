@@ -16,12 +16,14 @@
 //!
 //! and every weight follows from it, λ_j = clip(soft(ψ_j·z, l1) / 2l2, lower_j, upper_j).
 //! Where k = 1 the one number z is found exactly, by `bracket` in two passes over ψ or, for the boxes and
-//! prices it does not take, by `scalar`; where k > 1 `several` finds the vector z by Newton's method;
-//! `certificate` then judges the weights that are returned, by a duality gap that knows
-//! nothing of how they were found. The promise: P(λ) − min P ≤ gap, hence ‖λ − λ*‖₂ ≤ √(gap / l2).
+//! prices it does not take, by `scalar`; solves that differ in l1 alone share a [`Ladder`]. Where k > 1
+//! `several` finds the vector z by Newton's method. The weights are judged as returned, by a duality gap
+//! that `certificate` gives any weights. The promise: P(λ) − min P ≤ gap, hence ‖λ − λ*‖₂ ≤ √(gap / l2).
 
 mod bracket;
 mod certificate;
+mod ladder;
+mod output;
 mod passes;
 mod price;
 mod problem;
@@ -29,6 +31,8 @@ mod respond;
 mod sample;
 mod scalar;
 mod several;
+mod sift;
+mod weigh;
 
 use crate::error::{Error, Result};
 use crate::fixed::Exact;
@@ -37,7 +41,10 @@ use crate::par::{CHUNK, Context};
 use crate::simd::LANES;
 use crate::vecmath::Dd;
 
-use certificate::{Certificate, certify_one, is_unique};
+use certificate::{Certificate, is_unique};
+pub use ladder::Ladder;
+use output::Output;
+pub use output::Sparse;
 use problem::{Problem, check, lanes, require_finite_everywhere};
 
 /// One side of the box: the same number for all samples or one for each.
@@ -89,6 +96,8 @@ pub struct Options<'a, T> {
     /// Where to begin: the dual point z of a solve of a similar problem, k numbers. Saves time where it
     /// is near and changes no bit of the answer for k = 1.
     pub start: Option<&'a [f64]>,
+    /// k = 1: what solves that differ in l1 alone share. Saves time and changes no bit of the answer.
+    pub ladder: Option<&'a Ladder>,
 }
 
 impl<T: Float> Default for Options<'_, T> {
@@ -102,6 +111,7 @@ impl<T: Float> Default for Options<'_, T> {
             tol: 1e-14,
             max_iter: 1000,
             start: None,
+            ladder: None,
         }
     }
 }
@@ -138,47 +148,18 @@ impl Status {
     }
 }
 
-/// Weights of which most are zero.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Sparse<T> {
-    /// The rows with a weight that is not zero, ascending.
-    pub indices: Vec<i64>,
-    /// Their weights.
-    pub values: Vec<T>,
-}
-
-impl<T> Extend<(i64, T)> for Sparse<T> {
-    fn extend<I: IntoIterator<Item = (i64, T)>>(&mut self, entries: I) {
-        for (index, value) in entries {
-            self.indices.push(index);
-            self.values.push(value);
-        }
-    }
-}
-
-/// Where the weights go.
-enum Output<'o, T> {
-    Dense(&'o mut [T]),
-    Sparse(&'o mut Sparse<T>),
-}
-
-impl<T: Float> Output<'_, T> {
-    /// Takes one weight for each row.
-    fn take(&mut self, all: &[T]) {
-        match self {
-            Self::Dense(weights) => weights.copy_from_slice(all),
-            Self::Sparse(sparse) => {
-                sparse.extend((0..).zip(all.iter().copied()).filter(|(_, weight)| weight.to_f64() != 0.0));
-            }
-        }
-    }
-}
-
 /// The weights, as `W`, and what is known about them.
 #[derive(Clone, Debug)]
 pub struct Solution<W> {
-    /// λ: one per row of Ψ, the sparse rows, or nothing where the caller has them.
+    /// λ: one per row of Ψ, or the sparse rows.
     pub weights: W,
+    /// What they achieve.
+    pub facts: Facts,
+}
+
+/// What is known about weights.
+#[derive(Clone, Debug)]
+pub struct Facts {
     /// How the solve ended.
     pub status: Status,
     /// Ψᵀλ − b of the weights returned.
@@ -207,46 +188,6 @@ pub struct Solution<W> {
     pub reach: Option<(f64, f64)>,
     /// The dual point z, k numbers, which `Options::start` takes.
     pub price: Vec<f64>,
-}
-
-/// What is known about weights that the caller holds.
-pub type Facts = Solution<()>;
-
-impl Facts {
-    fn with<W>(self, weights: W) -> Solution<W> {
-        let Self {
-            weights: (),
-            status,
-            residual,
-            objective,
-            gap,
-            l1,
-            l2,
-            l1_max,
-            l1_norm,
-            nonzero,
-            iterations,
-            unique,
-            reach,
-            price,
-        } = self;
-        Solution {
-            weights,
-            status,
-            residual,
-            objective,
-            gap,
-            l1,
-            l2,
-            l1_max,
-            l1_norm,
-            nonzero,
-            iterations,
-            unique,
-            reach,
-            price,
-        }
-    }
 }
 
 /// What a solver says of its weights: the dual point they came from, in the units of [`Problem`].
@@ -310,7 +251,7 @@ pub fn solve<T: Float>(
 ) -> Result<Solution<Vec<T>>> {
     let mut weights = vec![T::ZERO; psi.len() / b.len().max(1)];
     let facts = solve_to(context, psi, b, options, Output::Dense(&mut weights))?;
-    Ok(facts.with(weights))
+    Ok(Solution { weights, facts })
 }
 
 /// [`solve`], with the weights written to `weights`, one for each row.
@@ -342,7 +283,7 @@ pub fn solve_sparse<T: Float>(
 ) -> Result<Solution<Sparse<T>>> {
     let mut weights = Sparse { indices: Vec::new(), values: Vec::new() };
     let facts = solve_to(context, psi, b, options, Output::Sparse(&mut weights))?;
-    Ok(facts.with(weights))
+    Ok(Solution { weights, facts })
 }
 
 fn solve_to<T: Float>(
@@ -374,8 +315,7 @@ fn solve_to<T: Float>(
         return Ok(facts);
     }
     let problem = Problem::new(context, psi, b, options)?;
-    let answer = scalar::solve(context, &problem, weights)?;
-    let certificate = certify_one(context, &problem, weights, answer.price[0])?;
+    let (answer, certificate) = scalar::solve(context, &problem, weights)?;
     if let Output::Sparse(_) = output {
         output.take(&all);
     }
@@ -387,7 +327,6 @@ fn solve_to<T: Float>(
         status => status,
     };
     Ok(Facts {
-        weights: (),
         residual: residual.iter().map(|r| r.value() / problem.scale).collect(),
         objective: problem.unscaled(objective),
         gap: if status == Status::Infeasible { f64::INFINITY } else { problem.unscaled(gap) },

@@ -1,10 +1,9 @@
 //! The passes that read ψ of a problem with one criterion, each a kernel over [`Lanes`]. In all of them
 //! e_j = scale·ψ_j, turned to the wanted direction, and y_j = |e_j|.
 
-use super::price::Cuts;
-use crate::fixed::{Fixed, Grid, Steps, power_of_two};
+use crate::fixed::{Grid, Steps};
 use crate::float::Float;
-use crate::lanes::{Counter, Kernel, Lanes, Tally, WIDTH, with_lanes};
+use crate::lanes::{Kernel, Lanes, Tally, WIDTH, with_lanes};
 
 /// y is below 2^TOP: the scale is that of a sample's largest, and others may be larger.
 pub(super) const TOP: i32 = 7;
@@ -14,13 +13,13 @@ pub(super) const SQUARES: Grid = Grid::below(2 * TOP);
 
 /// Samples that a gathering kernel takes at a time. It is given the room for all of them: with a call in
 /// its loop, which growing takes, the sums would not stay in registers.
-const BLOCK: usize = 1 << 13;
+pub(super) const BLOCK: usize = 1 << 13;
 
 /// `psi` in vectors, the last one filled up with zeros, which add nothing to any sum.
-pub(super) fn vectors<T: Float>(psi: &[T]) -> (&[[T; WIDTH]], Option<[T; WIDTH]>) {
+pub(super) fn vectors<T: Float, const N: usize>(psi: &[T]) -> (&[[T; N]], Option<[T; N]>) {
     let (full, rest) = psi.as_chunks();
     let tail = (!rest.is_empty()).then(|| {
-        let mut tail = [T::ZERO; WIDTH];
+        let mut tail = [T::ZERO; N];
         tail[..rest.len()].copy_from_slice(rest);
         tail
     });
@@ -30,7 +29,7 @@ pub(super) fn vectors<T: Float>(psi: &[T]) -> (&[[T; WIDTH]], Option<[T; WIDTH]>
 /// What every pass finds of its numbers.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Extent {
-    /// Largest y; what is not finite is left out.
+    /// Largest y; NaN is left out.
     pub(super) largest: f64,
     /// A number is not finite.
     pub(super) unfit: bool,
@@ -44,7 +43,7 @@ impl Extent {
 }
 
 #[derive(Clone, Copy)]
-struct Watch<L: Lanes> {
+pub(super) struct Watch<L: Lanes> {
     largest: L::Floats,
     /// 0, or NaN once a number was not finite.
     poison: L::Floats,
@@ -52,18 +51,18 @@ struct Watch<L: Lanes> {
 
 impl<L: Lanes> Watch<L> {
     #[inline(always)]
-    fn new(lanes: L) -> Self {
+    pub(super) fn new(lanes: L) -> Self {
         Self { largest: lanes.splat(0.0), poison: lanes.splat(0.0) }
     }
 
     #[inline(always)]
-    fn see(&mut self, lanes: L, y: L::Floats) {
+    pub(super) fn see(&mut self, lanes: L, y: L::Floats) {
         self.largest = lanes.max(y, self.largest);
         self.poison = lanes.fma(y, lanes.splat(0.0), self.poison);
     }
 
     #[inline(always)]
-    fn extent(self, lanes: L) -> Extent {
+    pub(super) fn extent(self, lanes: L) -> Extent {
         let unfit = lanes.store(self.poison).iter().any(|x| *x != 0.0);
         Extent { largest: lanes.largest(self.largest), unfit }
     }
@@ -79,10 +78,11 @@ impl<T: Float> Kernel for Scan<'_, T> {
 
     #[inline(always)]
     fn run<L: Lanes>(self, lanes: L) -> Extent {
-        let (full, tail) = vectors(self.psi);
+        let (full, tail) = vectors::<_, WIDTH>(self.psi);
         let mut watch = Watch::new(lanes);
         for part in [full, tail.as_slice()] {
             for x in part {
+                lanes.prefetch(x);
                 watch.see(lanes, lanes.abs(lanes.read(x)));
             }
         }
@@ -102,11 +102,12 @@ impl<T: Float> Kernel for Measure<'_, T> {
     #[inline(always)]
     fn run<L: Lanes>(self, lanes: L) -> Self::Output {
         let scale = lanes.splat(self.scale);
-        let (full, tail) = vectors(self.psi);
+        let (full, tail) = vectors::<_, WIDTH>(self.psi);
         let mut watch = Watch::new(lanes);
         let mut squares = Tally::new(lanes, SQUARES);
         for part in [full, tail.as_slice()] {
             for x in part {
+                lanes.prefetch(x);
                 let y = lanes.abs(lanes.mul(lanes.read(x), scale));
                 watch.see(lanes, y);
                 squares.add_product(lanes, y, y);
@@ -118,7 +119,7 @@ impl<T: Float> Kernel for Measure<'_, T> {
 }
 
 /// The samples that a price in the bracket may wake: their place in `psi` and e.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub(super) struct Picked {
     pub(super) places: Vec<usize>,
     pub(super) values: Vec<f64>,
@@ -130,17 +131,20 @@ pub(super) fn pick<T: Float>(psi: &[T], scale: f64, above: f64, first: usize) ->
     let mut picked = Picked::default();
     let mut hits = vec![0; BLOCK];
     for (start, psi) in (0..).step_by(BLOCK).zip(psi.chunks(BLOCK)) {
-        let (found, used) = with_lanes(Pick { psi, scale, above, hits: &mut hits });
-        extent.join(found);
+        let (largest, used) = with_lanes(Pick { psi, scale, above, hits: &mut hits });
+        extent.largest = extent.largest.max(largest);
         for &hit in &hits[..used] {
+            let e = psi[hit as usize].to_f64() * scale;
+            extent.unfit |= !e.is_finite();
             picked.places.push(first + start + hit as usize);
-            picked.values.push(psi[hit as usize].to_f64() * scale);
+            picked.values.push(e);
         }
     }
     (extent, picked)
 }
 
-/// [`pick`] of one block: how many there are, and their places in `hits`.
+/// [`pick`] of one block: the largest y that is a number, how many there are, and their places in `hits`,
+/// those of what is not a number too.
 struct Pick<'a, T> {
     psi: &'a [T],
     scale: f64,
@@ -149,122 +153,31 @@ struct Pick<'a, T> {
 }
 
 impl<T: Float> Kernel for Pick<'_, T> {
-    type Output = (Extent, usize);
+    type Output = (f64, usize);
 
     #[inline(always)]
     fn run<L: Lanes>(self, lanes: L) -> Self::Output {
         let (scale, above) = (lanes.splat(self.scale), lanes.splat(self.above));
-        let (full, tail) = vectors(self.psi);
-        let mut watch = Watch::new(lanes);
+        let (full, tail) = vectors::<_, { 4 * WIDTH }>(self.psi);
+        let mut largest = [lanes.splat(0.0); 4];
         let (mut at, mut used) = (0, 0);
         for part in [full, tail.as_slice()] {
-            for x in part {
-                let y = lanes.abs(lanes.mul(lanes.read(x), scale));
-                watch.see(lanes, y);
-                let mut bits = lanes.bits(lanes.greater(y, above));
+            for many in part {
+                let mut bits = 0;
+                for (i, x) in many.as_chunks::<WIDTH>().0.iter().enumerate() {
+                    lanes.prefetch(x);
+                    let y = lanes.abs(lanes.mul(lanes.read(x), scale));
+                    largest[i] = lanes.max(y, largest[i]);
+                    bits |= lanes.bits(lanes.not_within(y, above)) << (i * WIDTH);
+                }
                 while bits != 0 {
                     self.hits[used] = at + bits.trailing_zeros();
                     used += 1;
                     bits &= bits - 1;
                 }
-                at += WIDTH as u32;
+                at += 4 * WIDTH as u32;
             }
         }
-        (watch.extent(lanes), used)
-    }
-}
-
-/// The sums over the samples of which the bracket of prices leaves no doubt, and the others themselves.
-/// Without a box (`BOXED` false) no sample is ever full. `FINE` is for lengths that are not whole steps
-/// of the coarse grid, see [`are_whole`].
-struct Sift<'a, T, const BOXED: bool, const FINE: bool> {
-    psi: &'a [T],
-    scale: f64,
-    /// The cuts at the lowest and the highest price of the bracket.
-    surely: Cuts,
-    maybe: Cuts,
-    /// Where the samples in doubt go, with room for one vector more than there can be.
-    to: &'a mut [f64],
-}
-
-#[derive(Default)]
-pub(super) struct Sifted {
-    pub(super) extent: Extent,
-    /// Σy and Σy² of the free samples; Σy of the full ones with e > 0 and with e < 0.
-    pub(super) sums: [Fixed; 4],
-    /// e of the samples in doubt.
-    pub(super) inside: Vec<f64>,
-}
-
-/// The sums of `psi` at all prices between those of the cuts.
-pub(super) fn sift<T: Float, const BOXED: bool>(psi: &[T], scale: f64, surely: Cuts, maybe: Cuts) -> Sifted {
-    let mut sifted = Sifted::default();
-    let mut buffer = vec![0.0; BLOCK.min(psi.len()) + WIDTH];
-    for psi in psi.chunks(BLOCK) {
-        let to = &mut buffer;
-        let (extent, sums, used) = if are_whole::<T>(surely.woken) {
-            with_lanes(Sift::<T, BOXED, false> { psi, scale, surely, maybe, to })
-        } else {
-            with_lanes(Sift::<T, BOXED, true> { psi, scale, surely, maybe, to })
-        };
-        sifted.extent.join(extent);
-        sifted.sums.iter_mut().zip(sums).for_each(|(sum, steps)| *sum += steps);
-        sifted.inside.extend_from_slice(&buffer[..used]);
-    }
-    sifted
-}
-
-/// Whether every y above `woken` is a whole number of coarse steps of [`LENGTHS`]: a single has 24 digits,
-/// and as many above the step.
-fn are_whole<T: Float>(woken: f64) -> bool {
-    T::IS_SINGLE && woken >= power_of_two(TOP - 49 + 23)
-}
-
-impl<T: Float, const BOXED: bool, const FINE: bool> Kernel for Sift<'_, T, BOXED, FINE> {
-    type Output = (Extent, [Steps; 4], usize);
-
-    #[inline(always)]
-    fn run<L: Lanes>(self, lanes: L) -> Self::Output {
-        let zero = lanes.splat(0.0);
-        let scale = lanes.splat(self.scale);
-        let [surely, maybe] = [&self.surely, &self.maybe].map(|cuts| lanes.splat(cuts.woken));
-        let [surely_full, maybe_full] =
-            [&self.surely, &self.maybe].map(|cuts| cuts.full.map(|full| lanes.splat(full)));
-        let (full, tail) = vectors(self.psi);
-        let mut watch = Watch::new(lanes);
-        let mut free = Counter::<L, FINE>::new(lanes, LENGTHS);
-        let mut squares = Tally::new(lanes, SQUARES);
-        let mut stuck = [Counter::<L, FINE>::new(lanes, LENGTHS); 2];
-        let mut used = 0;
-        for part in [full, tail.as_slice()] {
-            for x in part {
-                let e = lanes.mul(lanes.read(x), scale);
-                let y = lanes.abs(e);
-                watch.see(lanes, y);
-                let mut known = lanes.greater(y, surely);
-                let mut doubtful = lanes.greater(y, maybe);
-                if BOXED {
-                    let positive = lanes.greater(e, zero);
-                    let limit = |full: [L::Floats; 2]| lanes.select(positive, full[0], full[1]);
-                    let is_full = lanes.greater(y, limit(surely_full));
-                    known = lanes.except(known, lanes.greater(y, limit(maybe_full)));
-                    doubtful = lanes.except(doubtful, is_full);
-                    stuck[0].add(lanes, lanes.keep(lanes.and(is_full, positive), y));
-                    stuck[1].add(lanes, lanes.keep(lanes.except(is_full, positive), y));
-                }
-                doubtful = lanes.except(doubtful, known);
-                let y = lanes.keep(known, y);
-                free.add(lanes, y);
-                squares.add_product(lanes, y, y);
-                if let Some(to) = self.to[used..].first_chunk_mut() {
-                    lanes.compress(doubtful, e, to);
-                }
-                used += lanes.bits(doubtful).count_ones() as usize;
-            }
-        }
-        let count = full.len() + usize::from(tail.is_some());
-        let [stuck, stuck_negative] = stuck.map(|stuck| stuck.steps(lanes, count));
-        let sums = [free.steps(lanes, count), squares.steps(lanes, count), stuck, stuck_negative];
-        (watch.extent(lanes), sums, used)
+        (largest.map(|largest| lanes.largest(largest)).into_iter().fold(0.0, f64::max), used)
     }
 }

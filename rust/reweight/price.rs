@@ -16,14 +16,13 @@
 //!
 //! P, Q and K are integer sums, so a piece gives the same t whoever added it up in whatever order.
 
-use super::passes::{LENGTHS, SQUARES, Sifted, sift};
-use super::respond::{Respond, Responded};
-use super::scalar::middle;
+use super::passes::{LENGTHS, SQUARES};
+use super::sift::{Sifted, sift};
 use crate::error::Result;
-use crate::fixed::{Fixed, Grid, exponent};
+use crate::fixed::Fixed;
 use crate::float::Float;
-use crate::lanes::with_lanes;
-use crate::par::Context;
+use crate::par::{CHUNK, Context};
+use crate::shard::Shards;
 use crate::vecmath::Dd;
 
 /// Newton steps taken on trust; from then on every second one is a bisection.
@@ -52,30 +51,48 @@ pub(super) struct Cuts {
     pub(super) full: [f64; 2],
 }
 
-/// The sums of [`Sift`] over any number of samples.
+/// The sums over any number of samples at one price.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Sums([Fixed; 4]);
+pub(super) struct Sums {
+    /// Σy and Σy² of the free samples; Σy of the full ones with e > 0 and with e < 0.
+    pub(super) lengths: [Fixed; 4],
+    /// How many are free, full with e > 0 and full with e < 0.
+    pub(super) counts: [i64; 3],
+}
 
 impl Sums {
-    pub(super) fn add(&mut self, sifted: &Sifted) {
-        self.0.iter_mut().zip(sifted.sums).for_each(|(sum, more)| *sum += more);
+    pub(super) fn join(&mut self, other: &Self) {
+        self.lengths.iter_mut().zip(other.lengths).for_each(|(sum, more)| *sum += more);
+        self.counts.iter_mut().zip(other.counts).for_each(|(count, more)| *count += more);
     }
 
-    pub(super) fn fixed(&mut self) -> &mut [Fixed] {
-        &mut self.0
+    /// The same over all shards.
+    pub(super) fn over_shards(&mut self, shards: &Shards<'_>) -> Result<()> {
+        Fixed::over_shards(shards, &mut self.lengths)?;
+        shards.sum(&mut self.counts)
     }
+}
+
+/// What the exact weights at a price amount to; |λ| = slope·y − start on the free samples.
+pub(super) struct Totals {
+    pub(super) effect: Dd,
+    pub(super) norm: Dd,
+    pub(super) squares: Dd,
+    pub(super) slope: Dd,
+    pub(super) start: Dd,
 }
 
 /// Where the root is.
 pub(super) enum Place {
-    At(Dd),
+    /// With the sums there.
+    At(Dd, Sums),
     /// Above the bracket, by Newton's method there.
     Above(Dd),
     /// Below the bracket, likewise.
     Below(Dd),
 }
 
-fn less(a: Dd, b: Dd) -> bool {
+pub(super) fn less(a: Dd, b: Dd) -> bool {
     a.hi < b.hi || (a.hi == b.hi && a.lo < b.lo)
 }
 
@@ -107,9 +124,9 @@ impl Terms {
     }
 
     /// The root of the linear piece whose sums these are, on the side of the limit on which `price` is.
-    fn piece_root(&self, sums: &Sums, price: Dd) -> Dd {
+    pub(super) fn piece_root(&self, sums: &Sums, price: Dd) -> Dd {
         let share = Dd::new(self.share);
-        let [free, squares, full, full_negative] = sums.0;
+        let [free, squares, full, full_negative] = sums.lengths;
         let mut held = Dd::default();
         for (sum, room) in [full, full_negative].into_iter().zip(self.room) {
             if room.is_finite() {
@@ -129,6 +146,28 @@ impl Terms {
         }
     }
 
+    /// Σeλ, Σ|λ| and Σλ² of the exact weights at `price`, where the sums are these.
+    pub(super) fn totals(&self, sums: &Sums, price: Dd) -> Totals {
+        let line = [price, Dd::new(self.l1)].map(|x| x / Dd::new(2.0 * self.l2));
+        let [slope, start] = if sums.counts[0] > 0 { line } else { [Dd::default(); 2] };
+        let [free, squares, full @ ..] = sums.lengths;
+        let [count, counts @ ..] = sums.counts.map(|count| Dd::new(count as f64));
+        let free = free.value(&LENGTHS);
+        // λ = slope·y − start on the free samples.
+        let effect = slope * squares.value(&SQUARES) - start * free;
+        let norm = slope * free - start * count;
+        let mut totals = Totals { effect, norm, squares: slope * effect - start * norm, slope, start };
+        for ((sum, count), room) in full.into_iter().zip(counts).zip(self.room) {
+            if count.hi > 0.0 {
+                let room = Dd::new(room);
+                totals.effect = totals.effect + sum.value(&LENGTHS) * room;
+                totals.norm = totals.norm + count * room;
+                totals.squares = totals.squares + count * room * room;
+            }
+        }
+        totals
+    }
+
     fn is_beyond(&self, price: Dd) -> bool {
         price.hi > 2.0 * self.limit
     }
@@ -140,15 +179,15 @@ impl Terms {
         &self,
         context: &Context<'_>,
         base: &Sums,
-        inside: &[Vec<f64>],
+        inside: &[f64],
         (mut low, mut high): (Dd, Dd),
     ) -> Result<Place> {
-        let step = |price: Dd| -> Result<Dd> {
+        let step = |price: Dd| -> Result<(Dd, Sums)> {
             let sums = self.sums(context, base, inside, &self.cuts(price))?;
-            Ok(self.piece_root(&sums, price))
+            Ok((self.piece_root(&sums, price), sums))
         };
         let mut from = high;
-        let mut next = step(high)?;
+        let (mut next, mut sums) = step(high)?;
         if less(high, next) {
             return Ok(Place::Above(next));
         }
@@ -157,52 +196,47 @@ impl Terms {
         loop {
             round += 1;
             if self.is_beyond(next) == self.is_beyond(from) && self.cuts(next) == self.cuts(from) {
-                return Ok(Place::At(next));
+                return Ok(Place::At(next, sums));
             }
             if !low_is_known && !less(low, next) {
-                let there = step(low)?;
-                if less(there, low) {
-                    return Ok(Place::Below(there));
+                (next, sums) = step(low)?;
+                if less(next, low) {
+                    return Ok(Place::Below(next));
                 }
-                if there == low {
-                    return Ok(Place::At(low));
+                if next == low {
+                    return Ok(Place::At(low, sums));
                 }
                 low_is_known = true;
                 from = low;
-                next = there;
                 continue;
             }
             let usable = less(low, next) && less(next, high);
             if !usable || (round >= TRUST && round % 2 == 1) {
                 let half = middle(low.hi, high.hi);
                 if half == low.hi || half == high.hi {
-                    return Ok(Place::At(if usable { next } else { high }));
+                    let price = if usable { next } else { high };
+                    return Ok(Place::At(price, step(price)?.1));
                 }
                 next = Dd::new(half);
             }
             from = next;
-            next = step(from)?;
+            (next, sums) = step(from)?;
             if less(from, next) {
                 (low, low_is_known) = (from, true);
             } else if less(next, from) {
                 high = from;
             } else {
-                return Ok(Place::At(from));
+                return Ok(Place::At(from, sums));
             }
         }
     }
 
-    fn sums(&self, context: &Context<'_>, base: &Sums, inside: &[Vec<f64>], cuts: &Cuts) -> Result<Sums> {
-        let parts = context.map_chunks(inside.len(), 8, |range| {
-            let mut sums = Sums::default();
-            for psi in &inside[range] {
-                sums.add(&self.sift(psi, 1.0, cuts, cuts));
-            }
-            sums
-        })?;
+    fn sums(&self, context: &Context<'_>, base: &Sums, inside: &[f64], cuts: &Cuts) -> Result<Sums> {
+        let parts = context
+            .map_chunks(inside.len(), CHUNK, |range| self.sift(&inside[range], 1.0, cuts, cuts).sums)?;
         let mut sums = *base;
         for part in parts {
-            sums.0.iter_mut().zip(part.0).for_each(|(sum, more)| *sum += more);
+            sums.join(&part);
         }
         Ok(sums)
     }
@@ -224,57 +258,8 @@ impl Terms {
     }
 }
 
-/// What the last pass needs: the price, and grids that hold its sums.
-pub(super) struct Response {
-    pub(super) price: Dd,
-    pub(super) l1: f64,
-    pub(super) l2: f64,
-    pub(super) room: [f64; 2],
-    /// A free weight λ is within `rounding`·λ of its exact value and, where it is subnormal, within
-    /// `underflow` more: it takes two roundings in double precision and one to its type.
-    pub(super) rounding: f64,
-    pub(super) underflow: f64,
-    /// Whether effects are counted on both grids.
-    pub(super) fine: bool,
-    /// Grids of y|λ|, of |λ| and of λ².
-    pub(super) effects: Grid,
-    pub(super) sizes: Grid,
-    pub(super) squares: Grid,
-}
-
-impl Response {
-    /// For weights of the type `T`; `largest` is the largest y.
-    pub(super) fn new<T: Float>(terms: &Terms, price: Dd, largest: f64) -> Self {
-        let size = terms.size(price, largest, 0).max(terms.size(price, largest, 1));
-        let top = exponent(size).max(-400) + 2;
-        Self {
-            price,
-            l1: terms.l1,
-            l2: terms.l2,
-            room: terms.room,
-            rounding: 8.0 * T::ROUNDING.0,
-            underflow: T::ROUNDING.0 * T::ROUNDING.1,
-            // Singles round by more than the coarse grid does.
-            fine: !T::IS_SINGLE,
-            effects: Grid::below(top + exponent(largest) + 1),
-            sizes: Grid::below(top),
-            squares: Grid::below(2 * top),
-        }
-    }
-
-    /// The weights of `psi`, and their part of the certificate.
-    pub(super) fn respond<I: Float, T: Float>(&self, psi: &[I], weights: &mut [T], scale: f64) -> Responded {
-        let response = self;
-        match (self.room != [f64::INFINITY; 2], self.fine) {
-            (true, true) => with_lanes(Respond::<I, T, true, true> { psi, weights, scale, response }),
-            (true, false) => with_lanes(Respond::<I, T, true, false> { psi, weights, scale, response }),
-            (false, true) => with_lanes(Respond::<I, T, false, true> { psi, weights, scale, response }),
-            (false, false) => with_lanes(Respond::<I, T, false, false> { psi, weights, scale, response }),
-        }
-    }
-
-    /// The most by which counting can have changed the effect of so many weights.
-    pub(super) fn effect_error(&self, terms: usize) -> f64 {
-        if self.fine { self.effects.error(terms) } else { self.effects.coarse_error(terms) }
-    }
+/// The float halfway between two that are not negative, counted in floats: at most 63 halvings separate
+/// neighbours, whatever the range.
+pub(super) fn middle(low: f64, high: f64) -> f64 {
+    f64::from_bits(u64::midpoint(low.to_bits(), high.to_bits()))
 }

@@ -1,5 +1,7 @@
 //! The checked problem: everything the solvers read has passed through [`Problem::new`], once.
 
+use std::ops::Range;
+
 use super::passes::{Extent, Measure, SQUARES, Scan};
 use super::{Bound, Options};
 use crate::error::{Error, Result};
@@ -93,6 +95,11 @@ impl<'a, T: Float> Problem<'a, T> {
         self.psi[j].to_f64() * self.scale
     }
 
+    /// ψ of some samples of a problem with one criterion, before scaling.
+    pub(super) fn psi_of(&self, range: Range<usize>) -> &'a [T] {
+        &self.psi[range]
+    }
+
     /// ψ of `LANES` samples of a problem with one criterion, 0 from `end` on.
     #[inline(always)]
     pub(super) fn psi_lanes(&self, first: usize, end: usize) -> [f64; LANES] {
@@ -117,14 +124,11 @@ impl<'a, T: Float> Problem<'a, T> {
         value / self.scale / self.scale
     }
 
-    /// The residual of the resting weights, −b where the box allows zero. No finite |ψ_j·bound| is above
+    /// The residual of the resting weights, −b where the box allows zero. No |ψ_jλ_j| of theirs is above
     /// `held`.
     pub(super) fn resting_residual(&self, context: &Context<'_>, held: f64) -> Result<Dd> {
-        // One box for all weights, with zero in it, leaves nothing to add up.
-        let zero = matches!((self.lower, self.upper), (Bound::All(_), Bound::All(_)))
-            && (self.n == 0 || 0f64.max(self.lower.at(0)).min(self.upper.at(0)) == 0.0);
         let grid = Grid::below(exponent(held) + 1);
-        let parts = context.map_chunks(if zero { 0 } else { self.n }, CHUNK, |range| {
+        let parts = context.map_chunks(if held == 0.0 { 0 } else { self.n }, CHUNK, |range| {
             dispatch(
                 #[inline(always)]
                 || {

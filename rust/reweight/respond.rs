@@ -1,70 +1,307 @@
-//! The pass that writes the weights at a price, and adds up what the certificate needs to know of them.
+//! The pass that writes the weights at a price, and adds up what the certificate needs to know of their
+//! rounding.
 
 use super::passes::vectors;
-use super::price::Response;
-use crate::fixed::Steps;
+use super::price::Terms;
+use crate::fixed::{Grid, Steps, exponent};
 use crate::float::Float;
-use crate::lanes::{Counter, Kernel, Lanes, Tally, WIDTH};
+use crate::lanes::{Counter, Kernel, Lanes, Tally, with_lanes};
+use crate::vecmath::Dd;
 
-/// The weights of `psi`. Their effects are counted on the fine grid too where `FINE`; those of singles
-/// round by more than the coarse one, which the certificate is told.
-pub(super) struct Respond<'a, I, T, const BOXED: bool, const FINE: bool> {
-    pub(super) psi: &'a [I],
-    pub(super) weights: &'a mut [T],
-    pub(super) scale: f64,
-    pub(super) response: &'a Response,
+/// A weight λ in double precision is within this times λ of its exact value, with two roundings.
+pub(super) const ROUNDING: f64 = 8.0 * <f64 as Float>::ROUNDING.0;
+
+/// Bytes of a line of the caches.
+const LINE: usize = 64;
+
+/// Bytes of weights that no cache keeps until they are read.
+const MUCH: usize = 1 << 25;
+
+/// What the pass needs: the price, and grids that hold its sums.
+#[derive(Clone, Copy)]
+pub(super) struct Response {
+    pub(super) price: Dd,
+    l1: f64,
+    l2: f64,
+    room: [f64; 2],
+    /// Whether past the caches.
+    streams: bool,
+    /// Of doubles y|λ| is counted on the first grid; of singles λ is λ' + ρ with λ' in double precision,
+    /// and y|ρ|, |ρ| and ρ² are counted on the three.
+    pub(super) grids: [Grid; 3],
+}
+
+impl Response {
+    /// For weights of the type `T`; `largest` is the largest y.
+    pub(super) fn new<T: Float>(terms: &Terms, price: Dd, largest: f64) -> Self {
+        let size = terms.size(price, largest, 0).max(terms.size(price, largest, 1));
+        let top = exponent(size).max(-400) + 2;
+        // Half of a single's last digit, but for those too small to have one.
+        let top = if T::IS_SINGLE { (top - 24).max(top.min(-148)) } else { top };
+        let grids = [top + exponent(largest) + 1, top, 2 * top].map(Grid::below);
+        Self { price, l1: terms.l1, l2: terms.l2, room: terms.room, streams: false, grids }
+    }
+
+    /// The same for so many bytes of weights.
+    pub(super) const fn streaming(self, bytes: usize) -> Self {
+        Self { streams: bytes >= MUCH, ..self }
+    }
+
+    /// The weights of `psi`, and their part of the certificate.
+    pub(super) fn respond<T: Float>(&self, psi: &[T], weights: &mut [T], scale: f64) -> Responded {
+        // What goes past the caches goes by whole lines of them.
+        let lines = if self.streams { weights.as_ptr().align_offset(LINE).min(weights.len()) } else { 0 };
+        let (head, psi) = psi.split_at(lines);
+        let (to, weights) = weights.split_at_mut(lines);
+        let (first, mut all) = (self.run(head, to, scale), self.run(psi, weights, scale));
+        for (sum, more) in all.sums.iter_mut().zip(first.sums) {
+            *sum = Steps { high: sum.high + more.high, low: sum.low + more.low };
+        }
+        all.nonzero += first.nonzero;
+        all
+    }
+
+    fn run<T: Float>(&self, psi: &[T], weights: &mut [T], scale: f64) -> Responded {
+        let (response, is_boxed) = (self, self.room != [f64::INFINITY; 2]);
+        match (T::typed(psi), T::typed_mut(weights)) {
+            (Ok(psi), Ok(weights)) if is_boxed => {
+                with_lanes(Answer::<_, true> { psi, weights, scale, response })
+            }
+            (Ok(psi), Ok(weights)) => with_lanes(Answer::<_, false> { psi, weights, scale, response }),
+            (Err(psi), Err(weights)) if is_boxed => {
+                with_lanes(Answer::<_, true> { psi, weights, scale, response })
+            }
+            (Err(psi), Err(weights)) => with_lanes(Answer::<_, false> { psi, weights, scale, response }),
+            _ => unreachable!("both are of one type"),
+        }
+    }
 }
 
 #[derive(Clone, Copy)]
 pub(super) struct Responded {
-    /// Σeλ, Σ|λ| and Σλ² of the weights as rounded.
+    /// On the three grids.
     pub(super) sums: [Steps; 3],
+    /// Weights that are not 0 as rounded.
     pub(super) nonzero: usize,
 }
 
-impl<I: Float, T: Float, const BOXED: bool, const FINE: bool> Kernel for Respond<'_, I, T, BOXED, FINE> {
+/// What turns e into |λ|, in double precision.
+struct Line<L: Lanes, const BOXED: bool> {
+    high: L::Floats,
+    low: L::Floats,
+    minus_l1: L::Floats,
+    per_two_l2: L::Floats,
+    room: [L::Floats; 2],
+}
+
+impl<L: Lanes, const BOXED: bool> Line<L, BOXED> {
+    #[inline(always)]
+    fn new(lanes: L, response: &Response) -> Self {
+        Self {
+            high: lanes.splat(response.price.hi),
+            low: lanes.splat(response.price.lo),
+            minus_l1: lanes.splat(-response.l1),
+            per_two_l2: lanes.splat(0.5 / response.l2),
+            room: response.room.map(|room| lanes.splat(room)),
+        }
+    }
+
+    /// |λ|, or what is not positive for a weight at rest.
+    #[inline(always)]
+    fn size(&self, lanes: L, e: L::Floats, y: L::Floats) -> L::Floats {
+        // t·y − l1: the second term matters next to the threshold, where the first cancels.
+        let pull = lanes.fma(self.low, y, lanes.fma(self.high, y, self.minus_l1));
+        let size = lanes.mul(pull, self.per_two_l2);
+        if BOXED {
+            let positive = lanes.greater(e, lanes.splat(0.0));
+            lanes.min(size, lanes.select(positive, self.room[0], self.room[1]))
+        } else {
+            size
+        }
+    }
+}
+
+/// Writes what `answer` makes of each vector of `psi`; how many there were.
+#[inline(always)]
+fn each<L: Lanes, T: Float, const N: usize>(
+    lanes: L,
+    psi: &[T],
+    weights: &mut [T],
+    streams: bool,
+    mut answer: impl FnMut(&[T; N]) -> [T; N],
+) -> usize {
+    let (full, tail) = vectors::<T, N>(psi);
+    let (weights, rest) = weights.as_chunks_mut();
+    for (x, weights) in full.iter().zip(weights) {
+        lanes.prefetch(x);
+        let answered = answer(x);
+        if streams {
+            lanes.stream(answered, weights);
+        } else {
+            *weights = answered;
+        }
+    }
+    if let Some(tail) = &tail {
+        rest.copy_from_slice(&answer(tail)[..rest.len()]);
+    }
+    if streams {
+        lanes.streamed();
+    }
+    full.len() + usize::from(tail.is_some())
+}
+
+/// The weights of doubles, or of singles and what their rounding changes.
+struct Answer<'a, T, const BOXED: bool> {
+    psi: &'a [T],
+    weights: &'a mut [T],
+    scale: f64,
+    response: &'a Response,
+}
+
+impl<const BOXED: bool> Kernel for Answer<'_, f64, BOXED> {
     type Output = Responded;
 
     #[inline(always)]
     fn run<L: Lanes>(self, lanes: L) -> Responded {
-        let response = self.response;
-        let zero = lanes.splat(0.0);
-        let scale = lanes.splat(self.scale);
-        let (high, low) = (lanes.splat(response.price.hi), lanes.splat(response.price.lo));
-        let minus_l1 = lanes.splat(-response.l1);
-        let per_two_l2 = lanes.splat(0.5 / response.l2);
-        let room = response.room.map(|room| lanes.splat(room));
-        let (psi, psi_tail) = vectors(self.psi);
-        let mut effect = Counter::<L, FINE>::new(lanes, response.effects);
-        let mut norm = Tally::new(lanes, response.sizes);
-        let mut squares = Tally::new(lanes, response.squares);
+        let Self { response, .. } = self;
+        let (scale, zero) = (lanes.splat(self.scale), lanes.splat(0.0));
+        let line = Line::<L, BOXED>::new(lanes, response);
+        let mut effect = Tally::new(lanes, response.grids[0]);
         let mut nonzero = 0;
-        let (weights, weights_tail) = self.weights.as_chunks_mut();
-        let mut last = [[T::ZERO; WIDTH]];
-        for (psi, weights) in [(psi, weights), (psi_tail.as_slice(), &mut last)] {
-            for (x, weights) in psi.iter().zip(weights) {
-                let e = lanes.mul(lanes.read(x), scale);
-                let y = lanes.abs(e);
-                // t·y − l1: the second term matters next to the threshold, where the first cancels.
-                let pull = lanes.max(lanes.fma(low, y, lanes.fma(high, y, minus_l1)), zero);
-                let mut size = lanes.mul(pull, per_two_l2);
-                if BOXED {
-                    size = lanes.min(size, lanes.select(lanes.greater(e, zero), room[0], room[1]));
-                }
+        let vectors = each(
+            lanes,
+            self.psi,
+            self.weights,
+            response.streams,
+            #[inline(always)]
+            |x| {
+                let e = lanes.mul(lanes.load(x), scale);
+                let size = line.size(lanes, e, lanes.abs(e));
                 let awake = lanes.greater(size, zero);
-                *weights = lanes.write(lanes.keep(awake, lanes.with_sign(size, e)));
-                let size = lanes.abs(lanes.read(weights));
-                effect.add_product(lanes, y, size);
-                norm.add(lanes, size);
-                squares.add_product(lanes, size, size);
-                nonzero += lanes.bits(lanes.greater(size, zero)).count_ones() as usize;
+                let weight = lanes.keep(awake, lanes.with_sign(size, e));
+                effect.add_product(lanes, e, weight);
+                nonzero += lanes.bits(awake).count_ones();
+                lanes.store(weight)
+            },
+        );
+        let sums = [effect.steps(lanes, vectors), Steps::default(), Steps::default()];
+        Responded { sums, nonzero: nonzero as usize }
+    }
+}
+
+impl<const BOXED: bool> Kernel for Answer<'_, f32, BOXED> {
+    type Output = Responded;
+
+    #[inline(always)]
+    fn run<L: Lanes>(self, lanes: L) -> Responded {
+        let Self { response, .. } = self;
+        let (scale, zero) = (lanes.splat(self.scale.abs()), lanes.splat(0.0));
+        let (sign, none) = (lanes.sixteen(1f32.copysign(self.scale as f32)), lanes.sixteen(0.0));
+        let line = Line::<L, BOXED>::new(lanes, response);
+        let mut sums = response.grids.map(|grid| Counter::<L, false>::new(lanes, grid));
+        let mut nonzero = 0;
+        let vectors = each(
+            lanes,
+            self.psi,
+            self.weights,
+            response.streams,
+            #[inline(always)]
+            |x| {
+                let x = lanes.mul_singles(lanes.singles(x), sign);
+                let ([e, f], [y, z]) = (lanes.halves(x), lanes.halves(lanes.abs_singles(x)));
+                let [y, z] = [lanes.mul(y, scale), lanes.mul(z, scale)];
+                let sizes = [line.size(lanes, e, y), line.size(lanes, f, z)];
+                let sizes = [lanes.max(sizes[0], zero), lanes.max(sizes[1], zero)];
+                let rounded = lanes.join(sizes);
+                let awake = lanes.beyond(rounded, none);
+                nonzero += lanes.chosen(awake).count_ones();
+                let written = lanes.halves(rounded);
+                for (i, y) in [y, z].into_iter().enumerate() {
+                    let off = lanes.sub(written[i], sizes[i]);
+                    sums[0].add_product(lanes, y, off);
+                    sums[1].add(lanes, off);
+                    sums[2].add_product(lanes, off, off);
+                }
+                lanes.unpack_singles(lanes.keep_singles(awake, lanes.sign_singles(rounded, x)))
+            },
+        );
+        Responded { sums: sums.map(|sum| sum.steps(lanes, 2 * vectors)), nonzero: nonzero as usize }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixed::{Exact, Fixed};
+    use crate::simd::{Level, force};
+
+    /// One weight after the other, the sums exact: Σeλ of doubles; of singles Σyρ, Σρ and Σρ².
+    fn twin<T: Float>(terms: &Terms, price: Dd, psi: &[T], scale: f64) -> (Vec<T>, [Exact; 3], usize) {
+        let mut sums: [Exact; 3] = std::array::from_fn(|_| Exact::default());
+        let mut nonzero = 0;
+        let weights = psi.iter().map(|x| {
+            let e = x.to_f64() * scale;
+            let pull = price.lo.mul_add(e.abs(), price.hi.mul_add(e.abs(), -terms.l1));
+            let size = (pull * (0.5 / terms.l2)).min(terms.room[usize::from(e < 0.0)]).max(0.0);
+            let weight = T::from_f64(if size > 0.0 { size.copysign(e) } else { 0.0 });
+            let off = weight.to_f64().abs() - size;
+            let products = if T::IS_SINGLE {
+                [Dd::two_product(e.abs(), off), Dd::new(off), Dd::two_product(off, off)]
+            } else {
+                [Dd::two_product(e, weight.to_f64()), Dd::default(), Dd::default()]
+            };
+            sums.iter_mut().zip(products).for_each(|(sum, x)| sum.add_pair(x));
+            nonzero += usize::from(weight.to_f64() != 0.0);
+            weight
+        });
+        let weights = weights.collect();
+        (weights, sums, nonzero)
+    }
+
+    fn assert_like_the_twin<T: Float>(psi: &[T], largest: f64) {
+        let price = Dd { hi: 0.9, lo: 3e-18 };
+        for (l1, room) in [(0.3, [f64::INFINITY; 2]), (0.0, [f64::INFINITY; 2]), (0.3, [0.25, 0.5])] {
+            let terms = Terms { l1, l2: 0.7, demand: Dd::new(1.0), limit: f64::INFINITY, room, share: 1.0 };
+            let response = Response::new::<T>(&terms, price, largest);
+            for scale in [0.5, -0.5] {
+                let (wanted, exact, nonzero) = twin(&terms, price, psi, scale);
+                for (level, bytes, offset) in Level::ALL
+                    .into_iter()
+                    .flat_map(|level| [(level, 0, 0), (level, MUCH, 0), (level, MUCH, 3)])
+                {
+                    force(level);
+                    let mut weights = vec![T::from_f64(7.0); offset + psi.len()];
+                    let found = response.streaming(bytes).respond(psi, &mut weights[offset..], scale);
+                    assert!(weights[offset..].iter().zip(&wanted).all(|(a, b)| a.key() == b.key()));
+                    assert_eq!(found.nonzero, nonzero);
+                    for ((steps, exact), grid) in found.sums.into_iter().zip(&exact).zip(response.grids) {
+                        let mut sum = Fixed::default();
+                        sum += steps;
+                        let off = (sum.value(&grid) - exact.value()).value().abs();
+                        let bound =
+                            if T::IS_SINGLE { grid.coarse_error(psi.len()) } else { grid.error(psi.len()) };
+                        assert!(off <= bound, "{off:e} above {bound:e}");
+                    }
+                }
             }
         }
-        weights_tail.copy_from_slice(&last[0][..weights_tail.len()]);
-        let count = psi.len() + usize::from(psi_tail.is_some());
-        Responded {
-            sums: [effect.steps(lanes, count), norm.steps(lanes, count), squares.steps(lanes, count)],
-            nonzero,
+    }
+
+    #[test]
+    fn vectors_of_weights_equal_one_after_the_other() {
+        let mut state = 3u64;
+        let mut next = || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 11) as f64 / (1u64 << 52) as f64 - 1.0
+        };
+        for len in [0, 1, 15, 16, 17, 1003] {
+            let mut psi: Vec<f64> = (0..len).map(|_| 2.0 * next()).collect();
+            for (x, extreme) in psi.iter_mut().zip([0.0, -0.0, 5e-324, -1e-300, 1e-30, 2.0 / 3.0, -2.0 / 3.0])
+            {
+                *x = extreme;
+            }
+            assert_like_the_twin(&psi, 1.0);
+            assert_like_the_twin(&psi.iter().map(|&x| x as f32).collect::<Vec<_>>(), 1.0);
         }
     }
 }

@@ -59,6 +59,11 @@ impl Sample {
         finite.then(|| self.values.iter().fold(0.0, |largest: f64, x| largest.max(x.abs())))
     }
 
+    /// The sample's y.
+    pub(super) fn sizes(&self, scale: f64) -> impl Iterator<Item = f64> {
+        self.values.iter().map(move |x| (x * scale).abs())
+    }
+
     /// Where the price of `terms` will be. `signed_scale`·ψ = e.
     pub(super) fn guess(&self, context: &Context<'_>, terms: &Terms, signed_scale: f64) -> Result<Guess> {
         let highest = Dd::new(f64::INFINITY);
@@ -67,13 +72,11 @@ impl Sample {
         }
         let scaled: Vec<f64> = self.values.iter().map(|x| x * signed_scale).collect();
         let terms = Terms { share: self.share, ..*terms };
-        let pieces = [scaled];
-        let Place::At(price) = terms.root(context, &Sums::default(), &pieces, (Dd::default(), highest))?
+        let Place::At(price, _) = terms.root(context, &Sums::default(), &scaled, (Dd::default(), highest))?
         else {
             // The sample cannot meet the demand within its box; all samples together may.
             return Ok(Guess::Between(Dd::default(), highest));
         };
-        let [scaled] = pieces;
         let woken = terms.cuts(price).woken;
         let awake = scaled.iter().filter(|e| e.abs() > woken).count();
         if terms.l1 > 0.0 && awake < scaled.len() / 64 {

@@ -4,6 +4,7 @@ import os
 import select
 import subprocess
 import sys
+import time
 from contextlib import ExitStack
 
 import numpy as np
@@ -68,6 +69,52 @@ def test_a_path_tells_of_its_prices():
     assert heard == [(0, 2, "price"), (1, 2, "price")]
 
 
+def test_sorting_and_pruning_tell_of_their_samples_and_change_no_bit():
+    def scores(rows):
+        return np.random.default_rng(rows).standard_normal(rows)
+
+    def pruned(rows, report):
+        # Labels so far apart are looked up by name, which takes its time.
+        labels = (np.arange(rows) % 7) << 40
+        return pf.prune_by_margin(scores(rows), ratio=0.3, labels=labels, n_threads=1, progress=report)
+
+    def sorted_(rows, report):
+        return pf.argsort(scores(rows), n_threads=1, progress=report)
+
+    for call in (pruned, sorted_):
+        told, silent, heard = told_of(call, 4_000_000)
+        np.testing.assert_array_equal(told, silent)
+        assert {unit for *_, unit in heard} == {"sample"}
+        done = [done for done, *_ in heard]
+        assert done == sorted(done)
+        assert all(0 <= done <= total for done, total, _ in heard)
+
+
+SELECTIONS = {
+    "top_k": lambda x, **options: pf.top_k(x, 700, **options),
+    "bottom_k": lambda x, **options: pf.bottom_k(x, 70_000, sorted=False, **options),
+    "select_scores": lambda x, **options: pf.select_scores(x, at_least=0.5, **options),
+    "suspects": lambda x, **options: pf.suspects(x, x[::-1], 700, **options),
+    "prune_by_margin": lambda x, **options: pf.prune_by_margin(x, ratio=0.5, **options),
+}
+
+
+@pytest.mark.parametrize("call", SELECTIONS.values(), ids=SELECTIONS.keys())
+def test_selections_tell_of_their_samples_and_change_no_bit(call):
+    """A connection that takes its time lets a short call be told of."""
+    x, heard = RNG.standard_normal(100_000), []
+
+    def slow(values):
+        time.sleep(0.25)
+        return values
+
+    told = call(x, shard=Shard(0, 1, slow), progress=lambda *counts: heard.append(counts))
+    np.testing.assert_array_equal(told, call(x, progress=False))
+    assert all(0 <= done <= total and unit == "sample" for done, total, unit in heard)
+    assert heard
+    assert heard == sorted(heard)
+
+
 class StopError(Exception):
     pass
 
@@ -111,6 +158,9 @@ def test_a_progress_of_another_kind_is_refused(given):
         lambda: pf.mark_clusters(np.zeros((4, 1)), np.zeros(4), clusters_per_class=2, progress=given),
         lambda: pf.solve_weights([1.0], target=1.0, progress=given),
         lambda: solve_weights_path([1.0], target=1.0, l1s=[1.0], progress=given),
+        lambda: pf.argsort([1.0], progress=given),
+        lambda: pf.group_sums([1.0], [0], n_groups=1, progress=given),
+        *(lambda call=call: call(np.zeros(100_000), progress=given) for call in SELECTIONS.values()),
     ]
     for call in calls:
         with pytest.raises(TypeError, match=r"progress must be True, False, None or a callable"):
@@ -128,6 +178,20 @@ def test_a_bar_is_seen_where_it_is_asked_for_or_on_a_terminal(monkeypatch, capsy
     shown = capsys.readouterr().err
     assert ("k-means" in shown) == seen
     assert ("/10" in shown) == ("0iteration" in shown) == seen
+
+
+def test_a_bar_takes_in_a_total_that_grows(monkeypatch):
+    shown, real = [], progress.bar
+
+    def kept(*arguments, **options):
+        shown.append(real(*arguments, **options))
+        return shown[-1]
+
+    monkeypatch.setattr(progress, "bar", kept)
+    with reporting("selecting", True) as report:
+        report(3, 10, "sample")
+        report(20, 20, "sample")
+    assert [(bar.n, bar.total) for bar in shown] == [(20, 20)]
 
 
 def test_a_bar_is_not_seen_before_its_time(monkeypatch, capsys):

@@ -5,7 +5,7 @@ use num_rational::BigRational as Q;
 use num_traits::{Signed, ToPrimitive, Zero};
 use proptest::prelude::*;
 
-use puma_fast::reweight::{Bound, Options, Solution, Status, column_sums, solve};
+use puma_fast::reweight::{Bound, Ladder, Options, Solution, Status, column_sums, solve};
 use puma_fast::vecmath::Dd;
 use puma_fast::{Context, Error, Float};
 
@@ -186,7 +186,7 @@ proptest! {
         let solution = solve_with(&psi, &[b], &options);
         let exact = Exact::new(&psi, b, &options);
         assert_close(&solution.weights, &exact.solve(), 8.0);
-        prop_assert!(solution.gap <= 1e-24 * solution.objective + 1e-30 * b * b, "{solution:?}");
+        prop_assert!(solution.facts.gap <= 1e-24 * solution.facts.objective + 1e-30 * b * b, "{solution:?}");
     }
 
     #[test]
@@ -212,13 +212,13 @@ proptest! {
         let exact = Exact::new(&psi, b, &options);
         let wanted = exact.solve_within(&q(limit));
         let missed = exact.residual(&wanted).abs() - q(limit);
-        if solution.status == Status::Infeasible {
+        if solution.facts.status == Status::Infeasible {
             prop_assert!(missed.to_f64().unwrap() > -1e-14, "{missed}");
-            let (least, most) = solution.reach.unwrap();
-            prop_assert!(least - 1e-9 <= b - solution.residual[0].abs() || b + solution.residual[0].abs() <= most + 1e-9);
+            let (least, most) = solution.facts.reach.unwrap();
+            prop_assert!(least - 1e-9 <= b - solution.facts.residual[0].abs() || b + solution.facts.residual[0].abs() <= most + 1e-9);
         } else {
             let size: f64 = psi.iter().zip(&solution.weights).map(|(p, w)| (p * w).abs()).sum();
-            prop_assert!(solution.residual[0].abs() <= limit + 1e-15 * (size + b.abs()));
+            prop_assert!(solution.facts.residual[0].abs() <= limit + 1e-15 * (size + b.abs()));
             assert_close(&solution.weights, &wanted, 64.0);
         }
     }
@@ -232,9 +232,9 @@ proptest! {
         let best = exact.solve();
         let excess = exact.objective(&weights) - exact.objective(&best);
         prop_assert!(!excess.is_negative());
-        prop_assert!(excess.to_f64().unwrap() <= solution.gap * (1.0 + 1e-6) + 1e-60 * solution.objective);
+        prop_assert!(excess.to_f64().unwrap() <= solution.facts.gap * (1.0 + 1e-6) + 1e-60 * solution.facts.objective);
         let distance: Q = weights.iter().zip(&best).map(|(a, b)| (a - b) * (a - b)).sum();
-        prop_assert!(distance.to_f64().unwrap() <= solution.gap / l2 * (1.0 + 1e-6) + 1e-60);
+        prop_assert!(distance.to_f64().unwrap() <= solution.facts.gap / l2 * (1.0 + 1e-6) + 1e-60);
     }
 
     #[test]
@@ -254,6 +254,24 @@ proptest! {
         if exact {
             let options = boxed(priced(l1 * c * c, l2 * c * c), &lower, &upper);
             prop_assert_eq!(&solve_with(&scaled, &[c * b], &options).weights, &weights);
+        }
+    }
+
+    #[test]
+    fn a_ladder_changes_no_bit(
+        psi in scores(60),
+        b in -10.0..10.0f64,
+        l1s in prop::collection::vec(price(), 4..9),
+        l2 in positive(),
+    ) {
+        let context = Context::new(Some(1), &|| false).unwrap();
+        let options = priced(0.0, l2);
+        let ladder = Ladder::new(&context, &psi, &[Dd::new(b)], &l1s, &options).unwrap();
+        for l1 in l1s {
+            let alone = solve_with(&psi, &[b], &priced(l1, l2));
+            let shared = solve_with(&psi, &[b], &Options { ladder: ladder.as_ref(), ..priced(l1, l2) });
+            prop_assert_eq!(&shared.weights, &alone.weights);
+            prop_assert_eq!((shared.facts.gap, shared.facts.price), (alone.facts.gap, alone.facts.price));
         }
     }
 
@@ -284,8 +302,8 @@ proptest! {
         let demand: f64 = b[..k].iter().map(|x| x * x).sum();
         if n > 0 {
             // Without l2 rounding may end it a little early, and the status says so.
-            let allowed = if solution.status == Status::Stalled { 1e-11 } else { 1.001e-14 };
-            prop_assert!(solution.gap <= allowed * demand, "{solution:?}");
+            let allowed = if solution.facts.status == Status::Stalled { 1e-11 } else { 1.001e-14 };
+            prop_assert!(solution.facts.gap <= allowed * demand, "{solution:?}");
         }
     }
 
@@ -304,7 +322,7 @@ proptest! {
             .collect();
         let solution = solve_with(&psi, &b[..k], &boxed(priced(0.0, 0.0), &lower, &upper));
         let demand: f64 = b[..k].iter().map(|x| x * x).sum();
-        prop_assert!(solution.gap <= 1.001e-14 * demand, "{solution:?}");
+        prop_assert!(solution.facts.gap <= 1.001e-14 * demand, "{solution:?}");
         for (w, (l, u)) in solution.weights.iter().zip(lower.iter().zip(&upper)) {
             prop_assert!(l <= w && w <= u);
         }
@@ -332,7 +350,7 @@ fn threads_change_no_bit() {
                 let b = column_sums(&context, "psi_mk", &psi[..3000], k).unwrap();
                 let solution = solve(&context, &psi, &b, &options).unwrap();
                 let bits: Vec<u64> = solution.weights.iter().map(|w| w.to_bits()).collect();
-                (bits, solution.gap.to_bits(), solution.objective.to_bits())
+                (bits, solution.facts.gap.to_bits(), solution.facts.objective.to_bits())
             };
             let one = bits(1);
             assert!(bits(2) == one && bits(7) == one, "k = {k}");
@@ -343,13 +361,16 @@ fn threads_change_no_bit() {
 #[test]
 fn nothing_to_weigh() {
     let solution = solve_with::<f64>(&[], &[2.0], &Options::default());
-    assert_eq!((solution.status, solution.residual[0], solution.objective), (Status::Empty, -2.0, 4.0));
-    assert_eq!(solution.gap, 0.0);
+    assert_eq!(
+        (solution.facts.status, solution.facts.residual[0], solution.facts.objective),
+        (Status::Empty, -2.0, 4.0)
+    );
+    assert_eq!(solution.facts.gap, 0.0);
     let within = |limit| Options { max_residual: Some(limit), ..Options::default() };
-    assert_eq!(solve_with::<f64>(&[], &[2.0], &within(2.0)).status, Status::Empty);
+    assert_eq!(solve_with::<f64>(&[], &[2.0], &within(2.0)).facts.status, Status::Empty);
     let solution = solve_with::<f64>(&[], &[2.0], &within(1.0));
-    assert_eq!((solution.status, solution.reach), (Status::Infeasible, Some((0.0, 0.0))));
-    assert_eq!(solve_with::<f64>(&[], &[1.0, 2.0], &Options::default()).status, Status::Empty);
+    assert_eq!((solution.facts.status, solution.facts.reach), (Status::Infeasible, Some((0.0, 0.0))));
+    assert_eq!(solve_with::<f64>(&[], &[1.0, 2.0], &Options::default()).facts.status, Status::Empty);
 }
 
 #[test]
@@ -357,8 +378,8 @@ fn no_effect_leaves_weights_at_rest() {
     for k in [1, 2] {
         let options = boxed(priced(1.0, 1.0), &[-1.0, 0.5], &[1.0, 2.0]);
         let solution = solve_with(&vec![0.0; 2 * k], &vec![3.0; k], &options);
-        assert_eq!((solution.status, solution.weights), (Status::NoEffect, vec![0.0, 0.5]));
-        assert_eq!(solution.residual, vec![-3.0; k]);
+        assert_eq!((solution.facts.status, solution.weights), (Status::NoEffect, vec![0.0, 0.5]));
+        assert_eq!(solution.facts.residual, vec![-3.0; k]);
     }
 }
 
@@ -367,7 +388,7 @@ fn nothing_wanted_nothing_done() {
     for k in [1, 2] {
         let solution = solve_with(&[1.0, -2.0, 3.0, 4.0], &vec![0.0; k], &priced(0.0, 0.0));
         assert!(solution.weights.iter().all(|&w| w == 0.0));
-        assert_eq!((solution.objective, solution.gap, solution.nonzero), (0.0, 0.0, 0));
+        assert_eq!((solution.facts.objective, solution.facts.gap, solution.facts.nonzero), (0.0, 0.0, 0));
     }
     let options = Options { max_residual: Some(2.0), ..priced(0.0, 5.0) };
     assert_eq!(solve_with(&[1.0], &[2.0], &priced(4.0, 5.0)).weights, [0.0]);
@@ -379,15 +400,15 @@ fn from_l1_max_on_all_weights_are_zero() {
     let psi = [0.3, -0.7, 0.1, 0.9, 0.2, -0.4];
     for k in [1, 2, 3] {
         let b = &[1.1, -0.3, 0.7][..k];
-        let l1_max = solve_with(&psi, b, &priced(1.0, 1.0)).l1_max;
+        let l1_max = solve_with(&psi, b, &priced(1.0, 1.0)).facts.l1_max;
         for l2 in [0.0, 1e-300, 1.0] {
             for l1 in [l1_max, l1_max.next_up(), 1e300, f64::INFINITY] {
                 let solution = solve_with(&psi, b, &priced(l1, l2));
                 assert!(solution.weights.iter().all(|&w| w == 0.0), "l1 = {l1:e}: {solution:?}");
-                assert!(solution.gap <= 1e-28, "{solution:?}");
+                assert!(solution.facts.gap <= 1e-28, "{solution:?}");
             }
             let below = solve_with(&psi, b, &priced(l1_max * (1.0 - 1e-9), l2));
-            assert!(below.nonzero > 0, "{below:?}");
+            assert!(below.facts.nonzero > 0, "{below:?}");
         }
     }
 }
@@ -396,7 +417,7 @@ fn from_l1_max_on_all_weights_are_zero() {
 fn ridge_has_its_closed_form() {
     let solution = solve_with(&[1.0, 2.0, -2.0], &[12.0], &priced(0.0, 3.0));
     assert_eq!(solution.weights, [1.0, 2.0, -2.0]);
-    assert!(solution.unique);
+    assert!(solution.facts.unique);
 }
 
 #[test]
@@ -404,12 +425,12 @@ fn without_l2_the_largest_scores_share() {
     let solution = solve_with(&[1.0, 2.0, -0.5], &[3.0], &priced(2.0, 0.0));
     // s = b/M − l1/2M² on the one largest score.
     assert_eq!(solution.weights, [0.0, 1.25, 0.0]);
-    assert!(solution.unique && solution.gap <= 1e-28, "{solution:?}");
+    assert!(solution.facts.unique && solution.facts.gap <= 1e-28, "{solution:?}");
     let solution = solve_with(&[-2.0, 2.0, 1.0, 2.0], &[3.0], &priced(2.0, 0.0));
     assert!((solution.weights[1] - 1.25 / 3.0).abs() < 1e-16, "{solution:?}");
     assert_eq!(solution.weights[0], -solution.weights[1]);
     assert_eq!((solution.weights[2], solution.weights[3]), (0.0, solution.weights[1]));
-    assert!(!solution.unique);
+    assert!(!solution.facts.unique);
 }
 
 #[test]
@@ -421,7 +442,7 @@ fn without_l2_a_box_is_filled_from_the_largest() {
     let effect = 8.0 - 0.5 * 1.0 / 2.0; // r = −l1 / 2|ψ| at the tied score
     assert!((solution.weights[3] - (effect - 7.1) / 2.0).abs() < 1e-15, "{solution:?}");
     assert_eq!(solution.weights[4], 0.0);
-    assert!(!solution.unique && solution.gap <= 1e-28, "{solution:?}");
+    assert!(!solution.facts.unique && solution.facts.gap <= 1e-28, "{solution:?}");
 }
 
 #[test]
@@ -439,7 +460,7 @@ fn tiny_l2_is_continuous_with_none() {
                         "b = {b}, l2 = {l2:e}: {near:?}, {limit:?}"
                     );
                 }
-                assert!(near.gap <= 1e-28 * b * b, "{near:?}");
+                assert!(near.facts.gap <= 1e-28 * b * b, "{near:?}");
             }
         }
     }
@@ -448,12 +469,12 @@ fn tiny_l2_is_continuous_with_none() {
 #[test]
 fn free_weights_take_the_least_norm() {
     let solution = solve_with(&[3.0, -4.0], &[50.0], &priced(0.0, 0.0));
-    assert_eq!((solution.weights, solution.residual), (vec![6.0, -8.0], vec![0.0]));
-    assert!(!solution.unique);
+    assert_eq!((solution.weights, solution.facts.residual), (vec![6.0, -8.0], vec![0.0]));
+    assert!(!solution.facts.unique);
     let options = boxed(priced(0.0, 0.0), &[-1.0; 2], &[1.0; 2]);
     let solution = solve_with(&[3.0, -4.0], &[50.0], &options);
-    assert_eq!((solution.weights, solution.residual), (vec![1.0, -1.0], vec![-43.0]));
-    assert!(solution.unique && solution.gap == 0.0);
+    assert_eq!((solution.weights, solution.facts.residual), (vec![1.0, -1.0], vec![-43.0]));
+    assert!(solution.facts.unique && solution.facts.gap == 0.0);
     // Minimum norm with k = 2: Ψ(ΨᵀΨ)⁻¹b.
     let solution = solve_with(&[1.0, 0.0, 1.0, 0.0, 0.0, 2.0], &[4.0, 6.0], &priced(0.0, 0.0));
     for (w, wanted) in solution.weights.iter().zip([2.0, 2.0, 3.0]) {
@@ -465,9 +486,9 @@ fn free_weights_take_the_least_norm() {
 fn an_unreachable_limit_is_a_status() {
     let options = Options { max_residual: Some(0.5), ..boxed(priced(1.0, 1.0), &[-1.0; 2], &[2.0; 2]) };
     let solution = solve_with(&[1.0, -3.0], &[9.0], &options);
-    assert_eq!((solution.status, solution.reach), (Status::Infeasible, Some((-7.0, 5.0))));
+    assert_eq!((solution.facts.status, solution.facts.reach), (Status::Infeasible, Some((-7.0, 5.0))));
     assert_eq!(
-        (solution.weights, solution.residual, solution.gap),
+        (solution.weights, solution.facts.residual, solution.facts.gap),
         (vec![2.0, -1.0], vec![-4.0], f64::INFINITY)
     );
 }
@@ -497,7 +518,11 @@ fn single_precision_is_the_rounded_double() {
     let narrow = solve_with(&psi, &[70.0], &Options::default());
     let double = solve_with(&wide, &[70.0], &Options::default());
     assert!(narrow.weights.iter().zip(&double.weights).all(|(&a, &b)| a == b as f32));
-    assert!(narrow.gap > double.gap && narrow.gap <= 1e-10 * narrow.objective, "{}", narrow.gap);
+    assert!(
+        narrow.facts.gap > double.facts.gap && narrow.facts.gap <= 1e-10 * narrow.facts.objective,
+        "{}",
+        narrow.facts.gap
+    );
 }
 
 #[test]
@@ -506,8 +531,11 @@ fn slow_convergence_is_a_status() {
     let options = Options { max_iter: 1, ..priced(3.0, 1e-6) };
     let short = solve_with(&psi, &[30.0, -20.0, 5.0], &options);
     let full = solve_with(&psi, &[30.0, -20.0, 5.0], &priced(3.0, 1e-6));
-    assert_eq!((short.status, full.status), (Status::MaxIter, Status::Solved));
-    assert!(short.gap > full.gap && short.objective - short.gap <= full.objective, "{short:?}");
+    assert_eq!((short.facts.status, full.facts.status), (Status::MaxIter, Status::Solved));
+    assert!(
+        short.facts.gap > full.facts.gap && short.facts.objective - short.facts.gap <= full.facts.objective,
+        "{short:?}"
+    );
 }
 
 #[test]

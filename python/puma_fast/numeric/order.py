@@ -3,7 +3,7 @@
 Samples are compared by (score, position): equal scores go by position, lowest first, and -0.0 equals 0.0.
 No two samples are equal in this order, so every result is unique, whatever the number of threads or shards.
 Scores in a mapped file (`numpy.memmap`, ``numpy.load(..., mmap_mode="r")``) are read where they lie, from
-the first to the last, in constant memory.
+the first to the last, in constant memory (`suspects` keeps one bit for each sample).
 """
 
 from __future__ import annotations
@@ -23,12 +23,14 @@ from puma_fast.numeric.arrays import (
     is_mapped,
 )
 from puma_fast.numeric.shard import as_shard
+from puma_fast.progress import reporting
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import ArrayLike, NDArray
 
     from puma_fast.numeric.shard import Shard
+    from puma_fast.progress import Progress
 
     Nan = Literal["raise", "last", "first"]
     """What becomes of NaN: refused, or put after or before every number."""
@@ -46,6 +48,7 @@ def top_k(
     nan: Nan = "raise",
     shard: Shard | None = None,
     n_threads: int | None = None,
+    progress: Progress = None,
 ) -> NDArray[np.int64]:
     """Give the positions of the `k` largest scores, best first.
 
@@ -69,6 +72,8 @@ def top_k(
     n_threads : int, optional
         Threads; by default ``RAYON_NUM_THREADS``, else all that this process may use. The result does not
         depend on it.
+    progress : bool or callable, optional
+        As in :func:`puma_fast.solve_weights`; what is counted is ``"sample"``, over all passes.
 
     Returns
     -------
@@ -103,7 +108,9 @@ def top_k(
     values = as_floats("scores", scores, ndim=1)
     count, threads = as_count("k", k), as_threads(n_threads)
     first, ranked = as_flag("largest", largest), as_flag("sorted", sorted)
-    return _core.top_k(values, count, first, nan, ranked, is_mapped(values), as_shard(shard), threads)
+    shard, mapped = as_shard(shard), is_mapped(values)
+    with reporting("selecting", progress, shard) as report:
+        return _core.top_k(values, count, first, nan, ranked, mapped, shard, report, threads)
 
 
 def bottom_k(
@@ -114,6 +121,7 @@ def bottom_k(
     nan: Nan = "raise",
     shard: Shard | None = None,
     n_threads: int | None = None,
+    progress: Progress = None,
 ) -> NDArray[np.int64]:
     """Give the positions of the `k` smallest scores, smallest first: `top_k` with ``largest=False``.
 
@@ -123,7 +131,7 @@ def bottom_k(
         One score per sample.
     k : int
         How many, from 0 to n.
-    sorted, nan, shard, n_threads
+    sorted, nan, shard, n_threads, progress
         As for `top_k`.
 
     Returns
@@ -146,7 +154,16 @@ def bottom_k(
     >>> pf.bottom_k([0.1, -0.9, 0.5], 2)
     array([1, 0])
     """
-    return top_k(scores, k, largest=False, sorted=sorted, nan=nan, shard=shard, n_threads=n_threads)
+    return top_k(
+        scores,
+        k,
+        largest=False,
+        sorted=sorted,
+        nan=nan,
+        shard=shard,
+        n_threads=n_threads,
+        progress=progress,
+    )
 
 
 def select_scores(
@@ -157,6 +174,7 @@ def select_scores(
     nan: Nan = "raise",
     shard: Shard | None = None,
     n_threads: int | None = None,
+    progress: Progress = None,
 ) -> NDArray[np.int64]:
     """Give the positions of the scores within bounds, ascending.
 
@@ -174,6 +192,8 @@ def select_scores(
         own rows, as positions in the whole.
     n_threads : int, optional
         Threads; by default ``RAYON_NUM_THREADS``, else all that this process may use.
+    progress : bool or callable, optional
+        As in :func:`puma_fast.solve_weights`; what is counted is ``"sample"``, over all passes.
 
     Returns
     -------
@@ -197,7 +217,9 @@ def select_scores(
     values = as_floats("scores", scores, ndim=1)
     low = as_number("at_least", at_least, infinite=True)
     high = as_number("at_most", at_most, infinite=True)
-    return _core.select(values, low, high, nan, as_shard(shard), as_threads(n_threads))
+    shard, threads = as_shard(shard), as_threads(n_threads)
+    with reporting("selecting", progress, shard) as report:
+        return _core.select(values, low, high, nan, shard, report, threads)
 
 
 def suspects(
@@ -209,6 +231,7 @@ def suspects(
     nan: Nan = "raise",
     shard: Shard | None = None,
     n_threads: int | None = None,
+    progress: Progress = None,
 ) -> NDArray[np.int64]:
     """Give the samples that hurt most, but for those of which the model is surest.
 
@@ -229,6 +252,8 @@ def suspects(
         rows, as positions in the whole.
     n_threads : int, optional
         Threads; by default ``RAYON_NUM_THREADS``, else all that this process may use.
+    progress : bool or callable, optional
+        As in :func:`puma_fast.solve_weights`; what is counted is ``"sample"``, over all passes.
 
     Returns
     -------
@@ -271,9 +296,9 @@ def suspects(
     count = as_count("k", k)
     left_out = count if k_confident is None else as_count("k_confident", k_confident)
     mapped = is_mapped(values), is_mapped(others)
-    return _core.suspects(
-        values, count, others, left_out, nan, mapped, as_shard(shard), as_threads(n_threads)
-    )
+    shard, threads = as_shard(shard), as_threads(n_threads)
+    with reporting("suspects", progress, shard) as report:
+        return _core.suspects(values, count, others, left_out, nan, mapped, shard, report, threads)
 
 
 def difference(a: ArrayLike, b: ArrayLike) -> NDArray[np.int64]:
@@ -349,6 +374,7 @@ def group_sums(
     n_groups: int,
     shard: Shard | None = None,
     n_threads: int | None = None,
+    progress: Progress = None,
 ) -> NDArray[np.float64]:
     """Sum the scores of each group, exactly and rounded once.
 
@@ -367,6 +393,8 @@ def group_sums(
     n_threads : int, optional
         Threads; by default ``RAYON_NUM_THREADS``, else all that this process may use. The result does not
         depend on it.
+    progress : bool or callable, optional
+        As in :func:`puma_fast.solve_weights`; what is counted is ``"sample"``, over all passes.
 
     Returns
     -------
@@ -399,7 +427,9 @@ def group_sums(
             "the groups that there are, by numpy.unique(groups, return_inverse=True)"
         )
         raise ValueError(msg)
-    return _core.group_sums(values, as_ids("groups", groups), count, as_shard(shard), threads)
+    numbers, shard = as_ids("groups", groups), as_shard(shard)
+    with reporting("adding", progress, shard) as report:
+        return _core.group_sums(values, numbers, count, shard, report, threads)
 
 
 def apportion(sizes: ArrayLike, total: int) -> NDArray[np.int64]:
@@ -439,6 +469,7 @@ def argsort(
     descending: bool = False,
     nan: Nan = "raise",
     n_threads: int | None = None,
+    progress: Progress = None,
 ) -> NDArray[np.int64]:
     """Give the positions of all scores in order; a stable sort in both directions.
 
@@ -455,6 +486,8 @@ def argsort(
     n_threads : int, optional
         Threads; by default ``RAYON_NUM_THREADS``, else all that this process may use. The result does not
         depend on it.
+    progress : bool or callable, optional
+        As in :func:`puma_fast.solve_weights`; what is counted is ``"sample"``, over all passes.
 
     Returns
     -------
@@ -481,7 +514,9 @@ def argsort(
     array([0, 2, 1])
     """
     values = as_floats("scores", scores, ndim=1)
-    return _core.argsort(values, as_flag("descending", descending), nan, as_threads(n_threads))
+    largest, threads = as_flag("descending", descending), as_threads(n_threads)
+    with reporting("sorting", progress) as report:
+        return _core.argsort(values, largest, nan, report, threads)
 
 
 def prune(
@@ -495,6 +530,7 @@ def prune(
     protect: ArrayLike = (),
     shard: Shard | None = None,
     n_threads: int | None = None,
+    progress: Progress = None,
 ) -> NDArray[np.int64]:
     """Give the positions that stay when a share of the samples goes, class by class.
 
@@ -508,7 +544,7 @@ def prune(
         The share that goes, from 0 to 1: exactly ``round(ratio * n)`` samples, halves to even.
     largest : bool, default True
         The largest go first; False: the smallest. Of equal ones the lowest position goes first.
-    nan, labels, min_per_class, protect, shard, n_threads
+    nan, labels, min_per_class, protect, shard, n_threads, progress
         As for :func:`puma_fast.prune_by_margin`.
 
     Returns
@@ -533,15 +569,9 @@ def prune(
         msg = f"min_per_class needs labels, the samples' classes, got min_per_class={min_per_class} without"
         raise ValueError(msg)
     values = as_floats("margins", margins, ndim=1)
-    return _core.prune(
-        values,
-        as_number("ratio", ratio, infinite=True),
-        as_flag("largest", largest),
-        nan,
-        None if labels is None else as_labels("labels", labels),
-        as_count("min_per_class", min_per_class),
-        as_ids("protect", protect),
-        is_mapped(values),
-        as_shard(shard),
-        as_threads(n_threads),
-    )
+    share, first = as_number("ratio", ratio, infinite=True), as_flag("largest", largest)
+    classes = None if labels is None else as_labels("labels", labels)
+    least, stay = as_count("min_per_class", min_per_class), as_ids("protect", protect)
+    mapped, shard, threads = is_mapped(values), as_shard(shard), as_threads(n_threads)
+    with reporting("pruning", progress, shard) as report:
+        return _core.prune(values, share, first, nan, classes, least, stay, mapped, shard, report, threads)

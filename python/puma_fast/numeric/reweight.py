@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from puma_fast.numeric.arrays import FloatArray
     from puma_fast.numeric.shard import Shard
-    from puma_fast.progress import Progress
+    from puma_fast.progress import Progress, Report
 
     _Sparse = tuple[NDArray[np.int64], FloatArray]
     """Indices and weights."""
@@ -274,39 +274,106 @@ def solve_weights(
     >>> info.status, float(info.objective)
     ('solved', 8.5)
     """
-    if (psi_mk is None) == (target is None):
-        given = "both" if target is not None else "neither"
-        msg = f"pass exactly one of psi_mk (the marked samples' influences) and target (b); got {given}"
-        raise ValueError(msg)
-    sparse, return_info = as_flag("sparse", sparse), as_flag("return_info", return_info)
-    shard = as_shard(shard)
-    l1, l2, max_residual = _optional("l1", l1), _optional("l2", l2), _optional("max_residual", max_residual)
-    tol, max_iter = as_number("tol", tol, infinite=True), as_count("max_iter", max_iter)
-    psi = as_floats("psi_up", psi_up, ndim=(1, 2))
-    marked = None if psi_mk is None else _marked(psi_mk, psi)
-    low, high = _bound("lower", lower, -np.inf, psi), _bound("upper", upper, np.inf, psi)
+    return_info = as_flag("return_info", return_info)
+    problem = _Problem.of(
+        psi_up, psi_mk, target, lower, upper, max_residual, tol, max_iter, sparse, shard, n_threads
+    )
+    l1, l2 = _optional("l1", l1), _optional("l2", l2)
     if out is not None:
-        _check_out(out, sparse, psi, [psi, low, high, *([] if marked is None else [marked])])
-    with reporting("weights", progress, shard) as report:
-        weights, facts = _core.solve_weights(
+        _check_out(out, problem)
+    with reporting("weights", progress, problem.shard) as report:
+        weights, info = problem.solve(l1, l2, _start(start), None, out, report)
+    return (weights, info) if return_info else weights
+
+
+@dataclass(frozen=True, eq=False)
+class _Problem:
+    """Everything of a call, checked, but the prices and where to look for the weights and to put them."""
+
+    psi: FloatArray
+    marked: FloatArray | None
+    target: NDArray[np.float64] | None
+    lower: FloatArray
+    upper: FloatArray
+    max_residual: float | None
+    tol: float
+    max_iter: int
+    sparse: bool
+    shard: Shard | None
+    n_threads: int | None
+
+    @classmethod
+    def of(
+        cls,
+        psi_up: ArrayLike,
+        psi_mk: ArrayLike | None,
+        target: ArrayLike | None,
+        lower: ArrayLike | None,
+        upper: ArrayLike | None,
+        max_residual: float | None,
+        tol: float,
+        max_iter: int,
+        sparse: bool,
+        shard: Shard | None,
+        n_threads: int | None,
+    ) -> _Problem:
+        """Check the arguments of these names."""
+        if (psi_mk is None) == (target is None):
+            given = "both" if target is not None else "neither"
+            msg = f"pass exactly one of psi_mk (the marked samples' influences) and target (b); got {given}"
+            raise ValueError(msg)
+        psi = as_floats("psi_up", psi_up, ndim=(1, 2))
+        return cls(
             psi,
-            marked,
+            None if psi_mk is None else _marked(psi_mk, psi),
             None if target is None else _target(target, psi),
-            low,
-            high,
-            l1,
-            l2,
-            max_residual,
-            tol,
-            max_iter,
-            _start(start),
-            sparse,
-            out,
-            shard,
-            report,
+            _bound("lower", lower, -np.inf, psi),
+            _bound("upper", upper, np.inf, psi),
+            _optional("max_residual", max_residual),
+            as_number("tol", tol, infinite=True),
+            as_count("max_iter", max_iter),
+            as_flag("sparse", sparse),
+            as_shard(shard),
             as_threads(n_threads),
         )
-    return (weights, WeightsInfo(**facts)) if return_info else weights
+
+    def solve(
+        self,
+        l1: float | None,
+        l2: float | None,
+        start: NDArray[np.float64] | None,
+        ladder: _core.Ladder | None,
+        out: FloatArray | None,
+        report: Report | None,
+    ) -> tuple[Any, WeightsInfo]:
+        """Find the weights and what is known about them."""
+        weights, facts = _core.solve_weights(
+            self.psi,
+            self.marked,
+            self.target,
+            self.lower,
+            self.upper,
+            l1,
+            l2,
+            self.max_residual,
+            self.tol,
+            self.max_iter,
+            start,
+            ladder,
+            self.sparse,
+            out,
+            self.shard,
+            report,
+            self.n_threads,
+        )
+        return weights, WeightsInfo(**facts)
+
+    def ladder(self, l1s: NDArray[np.float64], l2: float | None) -> _core.Ladder | None:
+        """Give what solves at `l1s` share; None where they share nothing."""
+        free = np.ndim(self.lower) == np.ndim(self.upper) == 0 and self.lower == -np.inf == -self.upper
+        if not free or self.max_residual is not None:
+            return None
+        return _core.ladder(self.psi, self.marked, self.target, l1s, l2, self.shard, self.n_threads)
 
 
 @dataclass(frozen=True, eq=False)
@@ -361,18 +428,18 @@ def solve_weights_path(
     n_threads: int | None = None,
     progress: Progress = None,
 ) -> WeightsPath:
-    """Solve for several prices l1, each begun at the price that the one before ended with.
+    """Solve for several prices l1 of the 1-norm, sharing what does not depend on them.
 
     Parameters
     ----------
     psi_up, psi_mk, target
         As in :func:`solve_weights`.
     l1s : array_like, shape (m,)
-        The prices of the 1-norm. Neighbours that are near each other, in either order, are fastest.
+        The prices of the 1-norm, in any order.
     l2 : float, optional
         As in :func:`solve_weights`, the same for all.
     sparse : bool, default False
-        Keep the weights that are not zero alone.
+        Keep the weights that are not zero alone. All weights for all prices are n·m numbers.
     lower, upper, max_residual, tol, max_iter, shard, n_threads
         As in :func:`solve_weights`, the same for all.
     progress : bool or callable, optional
@@ -390,8 +457,10 @@ def solve_weights_path(
 
     Notes
     -----
-    A solve for one criterion takes two passes over the data, one with sparse output, so a path of them
-    needs no sorted copy.
+    For one criterion with ``l2 > 0``, without a box and `max_residual`, one pass over the data divides the
+    samples by size, and no price takes another pass but the one that writes its weights; with
+    ``sparse=True`` not even that where few samples have a weight at the least price. Otherwise each solve
+    begins at the dual point that the one before ended with: prices whose neighbours are near are fastest.
 
     Examples
     --------
@@ -400,32 +469,20 @@ def solve_weights_path(
     >>> [info.nnz for info in path.infos]
     [1, 2, 3]
     """
-    psi, shard = as_floats("psi_up", psi_up, ndim=(1, 2)), as_shard(shard)
+    problem = _Problem.of(
+        psi_up, psi_mk, target, lower, upper, max_residual, tol, max_iter, sparse, shard, n_threads
+    )
     prices = np.asarray(as_floats("l1s", l1s, ndim=1), dtype=np.float64)
+    l2 = _optional("l2", l2)
     solved: list[Any] = []
     infos: list[WeightsInfo] = []
-    # The type of the result depends on a flag that is known to the caller alone.
-    solve: Any = solve_weights
-    with reporting("path of weights", progress, shard) as report:
+    with reporting("path of weights", progress, problem.shard) as report:
+        ladder = problem.ladder(prices, l2)
         for price, within in each(prices.tolist(), "price", report):
-            weights, info = solve(
-                psi,
-                psi_mk,
-                target=target,
-                l1=price,
-                l2=infos[0].l2 if infos else l2,
-                start=infos[-1] if infos else None,
-                lower=lower,
-                upper=upper,
-                max_residual=max_residual,
-                tol=tol,
-                max_iter=max_iter,
-                sparse=sparse,
-                shard=shard,
-                n_threads=n_threads,
-                progress=within,
-                return_info=True,
-            )
+            known_l2 = ladder.l2 if ladder else infos[0].l2 if infos else l2
+            start = infos[-1].price if infos else None
+            told = within if callable(within) else None
+            weights, info = problem.solve(price, known_l2, start, ladder, None, told)
             solved.append(weights)
             infos.append(info)
     return WeightsPath(prices, tuple(solved), tuple(infos))
@@ -442,8 +499,10 @@ def _start(start: Any) -> NDArray[np.float64] | None:
     return np.atleast_1d(as_floats("start", price, ndim=(0, 1))).astype(np.float64)
 
 
-def _check_out(out: Any, sparse: bool, psi: FloatArray, data: list[FloatArray]) -> None:
-    if sparse:
+def _check_out(out: Any, problem: _Problem) -> None:
+    psi = problem.psi
+    data = [psi, problem.lower, problem.upper, *([] if problem.marked is None else [problem.marked])]
+    if problem.sparse:
         msg = "out holds all weights and sparse=True asks for few; pass one of them"
         raise ValueError(msg)
     if not isinstance(out, np.ndarray) or out.dtype != psi.dtype:

@@ -84,18 +84,18 @@ class MeanLoss:
             return torch.cat([gradient, count * gradient, facts])
 
         # Data sorted by class has pieces that differ far more than by chance.
-        order = self.samples.scattered() if self.is_training else None
+        order, pieces = (self.samples.scattered(), _PIECES) if self.is_training else (None, 1)
         nought = torch.zeros(2 * p + 3, dtype=torch.float64, device=objective.device)
         sums = sweep.total(
-            self.samples, piece, nought, order, at_least=_PIECES, description=f"gradient of {self.name}"
+            self.samples, piece, nought, order, at_least=pieces, description=f"gradient of {self.name}"
         )
         total, weighted = sums[:p], sums[p : 2 * p]
-        squares, counts, pieces = sums[2 * p :].tolist()
+        squares, counts, made = sums[2 * p :].tolist()
         mean = objective.finite(total, self.samples) / n
-        if self.is_training and pieces > 1:
+        if self.is_training and made > 1:
             # Σ‖G_b − c_b·mean‖² over the pieces, expanded.
             spread = max(squares - 2 * float(weighted @ mean) + counts * float(mean @ mean), 0.0)
-            noise = (spread * pieces / (pieces - 1)) ** 0.5 / n
+            noise = (spread * made / (made - 1)) ** 0.5 / n
             if float(mean.norm()) <= noise:
                 warn(
                     f"the gradient of the {self.name} ({float(mean.norm()):.2e}) is within its own "

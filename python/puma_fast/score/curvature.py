@@ -10,7 +10,8 @@ H = (1/n) Σ_i H_i + γ·I + damping·I, where H_i is one of three matrices of t
   Hennig and Balles 2019), and it shrinks with the training loss. It is there to compare with work that
   uses it, and for losses known only as a whole.
 
-Products are formed in the model's type per batch and added up in float64.
+Products are formed in the model's type per batch and added up in float64. Within a call the model is
+evaluated once per batch, as far as memory is granted to the graphs (see `Recorded`), else once per product.
 """
 
 from __future__ import annotations
@@ -21,7 +22,9 @@ import torch
 from torch.func import grad, vjp, vmap
 
 from puma_fast import sweep
+from puma_fast.kept import MEMORY
 from puma_fast.score.forward import one_by_one
+from puma_fast.score.recorded import Recorded, TooLargeError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -42,6 +45,11 @@ KINDS: tuple[Kind, ...] = ("ggn", "hessian", "fisher")
 VECTORS_AT_ONCE = 4
 """Vectors that share one evaluation of the model, whose activations take so many times the memory. Four cost
 a third of four alone on a digits MLP and two thirds on a small CNN; eight took the CNN out of the cache."""
+
+_SAME = 1e-3
+"""Relative difference of two products that is taken for rounding, in float32 and with cancellation."""
+
+_UNRECORDABLE = (TooLargeError, TypeError, NotImplementedError, RuntimeError)
 
 
 class Curvature:
@@ -96,15 +104,34 @@ class Curvature:
         """The sizes of the parameter tensors, in their order."""
         return [value.numel() for value in self.objective.parameters.values()]
 
+    def rehearse(self, batch: Any) -> None:
+        """Try a product on a few samples; where it comes out the same recorded, others will be.
+
+        A walk takes a function whose own gradient torch cannot follow for a constant, without a word.
+        """
+        objective = self.objective
+        v = torch.randn(self.size, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+        tangent = objective.layout.split(v.to(objective.device))
+        evaluated = objective.layout.join(_PRODUCTS[self.kind](objective, batch)(tangent))
+        objective.finite(evaluated, self.samples)
+        try:
+            walked = objective.layout.join(Recorded(objective, batch, self.kind, MEMORY)(tangent))
+        except _UNRECORDABLE:
+            return
+        if float((walked - evaluated).norm()) <= _SAME * float(evaluated.norm()):
+            objective.recordable.add(self.kind)
+
     def __matmul__(self, vectors: Tensor) -> Tensor:
         """Multiply a float64 vector (p,), or the columns of a block (p, m): one pass over the data."""
         layout = self.objective.layout
         rows = vectors[None] if vectors.ndim == 1 else vectors.T
         tangents = [layout.split(row) for row in rows]
 
-        def products(_: NDArray[np.int64], batch: Any) -> Tensor:
-            product = _PRODUCTS[self.kind](self.objective, batch)
-            return torch.stack([layout.join(moved) for moved in self._several(product, tangents)])
+        def products(places: NDArray[np.int64], batch: Any) -> Tensor:
+            several = self._walked(places, batch, tangents)
+            if several is None:
+                several = self._several(_PRODUCTS[self.kind](self.objective, batch), tangents)
+            return torch.stack([layout.join(moved) for moved in several])
 
         nought = torch.zeros_like(rows, memory_format=torch.contiguous_format)
         total = sweep.total(self.samples, products, nought, description="curvature")
@@ -114,6 +141,22 @@ class Curvature:
         self.objective.finite(total, self.samples)
         total = total[0] if vectors.ndim == 1 else total.T
         return total / self.samples.n + (self.objective.weight_decay + self.damping) * vectors
+
+    def _walked(
+        self, places: NDArray[np.int64], batch: Any, tangents: list[dict[str, Tensor]]
+    ) -> list[dict[str, Tensor]] | None:
+        """Apply a batch's recorded product to every tangent; None where there cannot be one."""
+        kept, maker = self.samples.kept, (self.objective, self.kind)
+        product: Recorded | Literal[False] | None = kept.made(maker, places)
+        try:
+            if product is None and kept.room > 0 and self.kind in self.objective.recordable:
+                product = Recorded(self.objective, batch, self.kind, kept.room)
+                kept.keep(maker, places, product, product.nbytes)
+            return [product(tangent) for tangent in tangents] if product else None
+        except _UNRECORDABLE:
+            # Nor are the other products with this batch to try.
+            kept.keep(maker, places, False, 0)
+            return None
 
     def _several(self, product: Product, tangents: list[dict[str, Tensor]]) -> list[dict[str, Tensor]]:
         """Apply a batch's product to every tangent, several in one evaluation where torch can."""

@@ -20,6 +20,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 
 from puma_fast.batches import map_tensors
+from puma_fast.score.bilinear import SparseTangents
 from puma_fast.warning import warn
 
 if TYPE_CHECKING:
@@ -50,7 +51,8 @@ class Forward:
         if self.missing is not None:
             return _double_reverse(function, at, along)
         try:
-            value, derivative, *_ = jvp(function, (at,), (along,))
+            with SparseTangents():
+                value, derivative, *_ = jvp(function, (at,), (along,))
         except RuntimeError as error:
             missing = _without_rule(error)
             if missing is None:

@@ -137,11 +137,8 @@ class Influence:
 
     def preflight(self) -> None:
         """Try one curvature product on the first samples, so that what torch cannot do is known now."""
-        objective = self.objective
-        few = Curvature(objective, self.samples.head(2), self._undamped.kind)
-        ones = torch.ones(objective.layout.size, dtype=torch.float64, device=objective.device)
-        with objective.untouched(), objective.explained(self.samples):
-            _ = few @ ones
+        with self.objective.untouched(), self.objective.explained(self.samples) as batch:
+            self._undamped.rehearse(batch)
 
     def inverse(self, rhs: Tensor, *, stage: str) -> Solve:
         """Solve H·x = rhs for a float64 vector (p,), or for the columns of (p, m).

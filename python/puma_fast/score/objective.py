@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 from contextlib import ExitStack, contextmanager, nullcontext
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
@@ -94,11 +95,12 @@ class Objective:
         self.device = next(iter(edited.values())).device if device is None else checked_device(device)
         # Summed and solved in half precision, a small patch would be all rounding.
         self._computes_in_float32 = any(value.dtype in HALVES for value in self.model.parameters())
-        self._forward = forward or self._default_forward
         self._targets = targets or default_targets
+        self._forward = forward or partial(default_forward, targets=self._targets)
         self._takes_pairs = forward is None
         self._whole = objective
         self.forward = Forward()
+        self.recordable: set[str] = set()  # kinds of curvature, seen to be so by `Curvature.rehearse`
         self._moved: tuple[object, dict[str, Tensor]] | None = None
         self._entered: tuple[object, ...] | None = None
         self._watched: WeakSet[Samples] = WeakSet()
@@ -120,7 +122,7 @@ class Objective:
     @property
     def parameters(self) -> dict[str, Tensor]:
         """The edited parameters as they are now, on the computing device, without a graph."""
-        now = self._state()
+        now = self.state
         return {name: now[name].detach() for name in self.layout.names}
 
     @property
@@ -144,7 +146,7 @@ class Objective:
 
     def call(self, parameters: Mapping[str, Tensor], function: Callable[..., Any], *arguments: Any) -> Any:
         """Compute ``function(model, *arguments)`` with `parameters` in the place of the model's own."""
-        state = self._state()
+        state = self.state
         # Copied, since a forward may write to them in eval mode too (a counter, a cache).
         buffers = {name: state[name].clone() for name, _ in self.model.named_buffers()}
         bound = {f"model.{name}": value for name, value in {**state, **buffers, **parameters}.items()}
@@ -152,8 +154,9 @@ class Objective:
             arguments = map_tensors(_in_float32, arguments)
         return functional_call(_Bound(self.model, function), bound, arguments)
 
-    def _state(self) -> dict[str, Tensor]:
-        """Give parameters and buffers on the computing device, moved there once for all batches."""
+    @property
+    def state(self) -> dict[str, Tensor]:
+        """All parameters and buffers on the computing device, moved there once for all batches."""
         version = self.version
         if self._moved is None or self._moved[0] != version:
             tensors = [*self.model.named_parameters(), *self.model.named_buffers()]
@@ -167,9 +170,6 @@ class Objective:
                 },
             )
         return self._moved[1]
-
-    def _default_forward(self, model: nn.Module, batch: Any) -> Any:
-        return default_forward(model, batch, self._targets)
 
     def outputs(self, parameters: Mapping[str, Tensor], batch: Any) -> Any:
         """Give the model's outputs on a batch."""

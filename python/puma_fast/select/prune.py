@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from puma_fast.numeric.arrays import FloatArray
     from puma_fast.numeric.order import Nan
     from puma_fast.numeric.shard import Shard
+    from puma_fast.progress import Progress
 
 
 def prune_by_margin(
@@ -32,6 +33,7 @@ def prune_by_margin(
     nan: Nan = "raise",
     shard: Shard | None = None,
     n_threads: int | None = None,
+    progress: Progress = None,
 ) -> NDArray[np.int64]:
     """Give the samples to keep when the easiest (or hardest) share of a training set is pruned.
 
@@ -61,6 +63,8 @@ def prune_by_margin(
     n_threads : int, optional
         Threads; by default ``RAYON_NUM_THREADS``, else all that this process may use. The result does not
         depend on it.
+    progress : bool or callable, optional
+        As in :func:`puma_fast.solve_weights`; what is counted is ``"sample"``, over all passes.
 
     Returns
     -------
@@ -112,6 +116,7 @@ def prune_by_margin(
         protect=protect,
         shard=shard,
         n_threads=n_threads,
+        progress=progress,
     )
 
 

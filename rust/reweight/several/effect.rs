@@ -3,7 +3,7 @@
 //! nearest cache; where there are few criteria, in its registers.
 
 use super::cache::Prices;
-use super::panel::{COLUMNS, Panel, dots_of_columns, load, put};
+use super::panel::{COLUMNS, Panel, dots_of_columns, load};
 use crate::fixed::{Grid, Steps};
 use crate::float::Float;
 use crate::lanes::{Kernel, Lanes, Tally, WIDTH, with_lanes};
@@ -70,8 +70,8 @@ impl<T: Float> Weights for Answers<'_, T> {
         let weights = lanes.min(lanes.max(lanes.with_sign(pull, v), lower), upper);
         // No weight is −0.
         let weights = lanes.add(weights, lanes.splat(0.0));
-        put(lanes, weights, &mut self.to[first..]);
-        if self.rounded { lanes.read(&lanes.write::<T>(weights)) } else { weights }
+        lanes.write(weights, &mut self.to[first..]);
+        if self.rounded { lanes.rounded::<T>(weights) } else { weights }
     }
 }
 

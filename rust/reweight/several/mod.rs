@@ -105,7 +105,6 @@ pub(super) fn solve<T: Float>(
     let Certificate { residual, objective, gap, l1_norm, nonzero } = certificate;
     let unique = prices.l2 > 0.0 || unique::is_unique(context, &rows, prices.l1, l1_max, &z)?;
     Ok(Facts {
-        weights: (),
         price: z.iter().map(|z| z.value() / scale).collect(),
         residual: residual.iter().map(|r| r.value() / scale).collect(),
         objective: unscaled(objective),

@@ -201,16 +201,6 @@ fn sums_of_columns<L: Lanes, const N: usize>(
     sums
 }
 
-/// Writes the lanes for which there is a place.
-#[inline(always)]
-pub(super) fn put<L: Lanes, T: Float>(lanes: L, x: L::Floats, to: &mut [T]) {
-    let x = lanes.write(x);
-    match to.first_chunk_mut() {
-        Some(eight) => *eight = x,
-        None => to.iter_mut().zip(x).for_each(|(slot, x)| *slot = x),
-    }
-}
-
 /// Adds up what [`super::dot::dot`] keeps in eight lanes, of sums number `n`.
 #[inline(always)]
 pub(super) fn across<L: Lanes, const N: usize>(

@@ -1,7 +1,7 @@
 //! Products of contiguous rows with a price, of [eight rows](super::panel) at a time.
 
 use super::dot::Price;
-use super::panel::{COLUMNS, Panel, across, product, put};
+use super::panel::{COLUMNS, Panel, across, product};
 use crate::float::Float;
 use crate::lanes::{Kernel, Lanes, with_lanes};
 
@@ -47,7 +47,7 @@ impl<T: Float> Kernel for Dots<'_, T> {
             #[inline(always)]
             |first, eight| {
                 let sums = eight.sums(lanes, &mut columns, product(lanes, z));
-                put(lanes, across(lanes, &sums, 0), &mut dots[first..]);
+                lanes.write(across(lanes, &sums, 0), &mut dots[first..]);
             },
         );
         dots
@@ -85,8 +85,8 @@ impl<T: Float> Kernel for Survey<'_, T> {
                 let (dot, square) = (across(lanes, &sums, 0), across(lanes, &sums, 1));
                 steepest = lanes.max(lanes.abs(dot), steepest);
                 longest = lanes.max(square, longest);
-                put(lanes, dot, &mut dots[first..]);
-                put(lanes, square, &mut squares[first..]);
+                lanes.write(dot, &mut dots[first..]);
+                lanes.write(square, &mut squares[first..]);
             },
         );
         Surveyed {
@@ -145,7 +145,7 @@ impl<T: Float> Kernel for Pairs<'_, T> {
                 }
                 let [hi, lo] = sums[0];
                 for (part, x) in pulls.iter_mut().zip(two_sum(lanes, hi, lo)) {
-                    put(lanes, x, &mut part[first..]);
+                    lanes.write(x, &mut part[first..]);
                 }
             },
         );

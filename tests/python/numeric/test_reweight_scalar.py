@@ -11,37 +11,9 @@ import numpy as np
 import pytest
 
 import puma_fast as pf
+from numeric.patterns import PATTERNS, N
 from numeric.shards import cut, in_shards
 
-N = 150_000
-
-
-def patterns():
-    rng = np.random.default_rng(0)
-    normal = rng.standard_normal(N)
-    outlier = normal.copy()
-    outlier[77] = 1e5
-    zeros = np.where(rng.random(N) < 0.99, 0.0, normal)
-    # A sample takes 8 of every 512 or so rows: these hide the large values from it.
-    hidden = np.where(np.arange(N) % (N // (N // 512)) < 8, 0.01 * normal, normal)
-    return {
-        "normal": normal,
-        "sorted": np.sort(normal),
-        "reversed": np.sort(normal)[::-1].copy(),
-        "outlier": outlier,
-        "zeros": zeros,
-        "one value": np.where(rng.random(N) < 0.95, 0.5, normal),
-        "twenty values": rng.integers(-10, 10, N) / 4.0,
-        "hidden": hidden,
-        "heavy": rng.standard_cauchy(N),
-        "subnormal": normal * np.where(rng.random(N) < 0.5, 1e-310, 1.0),
-        "tiny": normal * 1e-150,
-        "huge": normal * 1e150,
-        "signed zeros": np.where(rng.random(N) < 0.3, -0.0, normal),
-    }
-
-
-PATTERNS = patterns()
 SETTINGS = {
     "defaults": {},
     "sparse": {"l1": 0.9},
@@ -223,6 +195,75 @@ def test_a_path_equals_its_single_solves():
     assert str(path).count("solved") == len(l1s)
 
 
+def prices_of_a_path(psi, b):
+    """From a dense optimum to none, with both ends, repeats and no order."""
+    l1_max = 2 * b * np.abs(psi.astype(np.float64)).max()
+    l1s = np.concatenate([l1_max * np.geomspace(1e-9, 2.0, 20), [0.0, l1_max, l1_max * 1e-9]])
+    return np.random.default_rng(0).permutation(l1s)
+
+
+@pytest.mark.parametrize("pattern", PATTERNS)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("sparse", [False, True])
+def test_a_path_on_one_ladder_equals_its_single_solves(pattern, dtype, sparse):
+    if dtype is np.float32 and pattern in ("tiny", "huge"):
+        pytest.skip("beyond float32")
+    psi = PATTERNS[pattern].astype(dtype)
+    b = float(np.abs(psi).sum(dtype=np.float64) / 50)
+    l1s = prices_of_a_path(psi, b)
+    for chosen in (l1s, l1s[l1s > 0.1 * l1s.max()]):
+        for l2 in (None, 1e-2 * float((psi.astype(np.float64) ** 2).sum())):
+            path = pf.solve_weights_path(psi, target=b, l1s=chosen, l2=l2, sparse=sparse)
+            for l1, weights, known in zip(chosen, path.weights, path.infos, strict=True):
+                single, info = pf.solve_weights(
+                    psi, target=b, l1=l1, l2=l2, sparse=sparse, n_threads=1, return_info=True
+                )
+                assert np.array_equal(weights, single)
+                for name in ("objective", "gap", "price", "l1", "l2", "l1_max", "l1_norm", "nnz", "residual"):
+                    assert getattr(known, name) == getattr(info, name), name
+
+
+@pytest.mark.parametrize("threads", [1, 2, 7])
+def test_threads_change_no_bit_of_a_path(threads):
+    psi = PATTERNS["heavy"]
+    l1s = prices_of_a_path(psi, 1e4)
+    path = pf.solve_weights_path(psi, target=1e4, l1s=l1s, n_threads=threads)
+    for l1, weights in zip(l1s, path.weights, strict=True):
+        assert np.array_equal(weights, pf.solve_weights(psi, target=1e4, l1=l1))
+
+
+@pytest.mark.parametrize("count", [1, 2, 7])
+@pytest.mark.parametrize("pattern", ["normal", "zeros", "one value", "hidden"])
+def test_shards_get_their_part_of_a_path(count, pattern):
+    psi = PATTERNS[pattern]
+    mk = psi[:1000]
+    l1s = prices_of_a_path(psi, float(np.abs(mk.sum())))
+    whole = pf.solve_weights_path(psi, mk, l1s=l1s)
+    rng = np.random.default_rng(count)
+    ours, marked = cut(psi, count, rng), cut(mk, count, rng)
+
+    def run(shard):
+        i = shard.index
+        return pf.solve_weights_path(ours[i], marked[i], l1s=l1s, shard=shard, n_threads=1)
+
+    parts = in_shards(count, run)
+    for i, weights in enumerate(whole.weights):
+        assert np.array_equal(np.concatenate([part.weights[i] for part in parts]), weights)
+        assert {part.infos[i].gap for part in parts} == {whole.infos[i].gap}
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"lower": -0.1, "upper": 0.2}, {"l2": 0.0}, {"max_residual": 1.0}, {"upper": np.full(N, 0.2)}],
+)
+def test_a_path_without_a_ladder_equals_its_single_solves(settings):
+    psi = PATTERNS["normal"]
+    l1s = 2 * 300 * np.abs(psi).max() * np.array([0.5, 0.2, 0.1, 0.3])
+    path = pf.solve_weights_path(psi, target=300.0, l1s=l1s, **settings)
+    for l1, weights in zip(l1s, path.weights, strict=True):
+        assert np.array_equal(weights, pf.solve_weights(psi, target=300.0, l1=l1, **settings))
+
+
 def test_a_path_of_several_criteria():
     psi = np.random.default_rng(5).standard_normal((400, 3))
     path = pf.solve_weights_path(psi, psi[:20], l1s=[30.0, 3.0], l2=1.0)
@@ -278,12 +319,14 @@ def test_out_must_be_writeable_memory_of_its_own():
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("small", [4e-16, 4e-8])
-def test_many_weights_far_below_the_largest_are_counted_in_the_info(small, dtype):
+@pytest.mark.parametrize("l1", [0.0, 1e-3])
+def test_many_weights_far_below_the_largest_are_counted_in_the_info(small, l1, dtype):
     psi = np.full(10**6, small, dtype)
     psi[0] = 1
-    weights, info = pf.solve_weights(psi, target=1.0, l1=1e-3, l2=1.0, return_info=True)
+    weights, info = pf.solve_weights(psi, target=1.0, l1=l1, l2=1.0, return_info=True)
+    assert info.nnz == (1 if l1 else 10**6)
     dense = weights.astype(np.float64)
     residual = math.fsum(psi * dense) - 1.0
     norm, squares = math.fsum(np.abs(dense)), math.fsum(dense * dense)
     assert info.l1_norm == pytest.approx(norm, rel=1e-15)
-    assert info.objective == pytest.approx(residual**2 + 1e-3 * norm + squares, rel=1e-14)
+    assert info.objective == pytest.approx(residual**2 + l1 * norm + squares, rel=1e-14)
