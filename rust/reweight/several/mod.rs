@@ -108,7 +108,8 @@ pub(super) fn solve<T: Float>(
         price: z.iter().map(|z| z.value() / scale).collect(),
         residual: residual.iter().map(|r| r.value() / scale).collect(),
         objective: unscaled(objective),
-        gap: unscaled(gap),
+        // At z = 0 the gap is the objective: none is negative.
+        gap: unscaled(gap.min(objective)),
         l1: options.l1.unwrap_or_else(|| unscaled(prices.l1)),
         l2: options.l2.unwrap_or_else(|| unscaled(prices.l2)),
         l1_max: unscaled(l1_max),

@@ -68,7 +68,9 @@ pub(super) fn working_set<T: Float>(
         z = solve(context, &mut cache, goal, z, start, budget)?;
         start = NEAR;
         let priced = price(context, rows, prices, &z, &cache.ids)?;
-        let total = cache.judge(prices, &target, &z, &cache.weights, rows.total, priced.terms).gap;
+        let judged = cache.judge(prices, &target, &z, &cache.weights, rows.total, priced.terms);
+        // At z = 0 the gap is the objective: none is negative.
+        let total = judged.gap.min(judged.objective);
         let status = if total <= gap {
             Status::Solved
         } else if budget.is_spent() {
