@@ -172,7 +172,7 @@ pub(super) fn suspects<'py>(
 
 /// The scores within bounds; see `puma_fast.select_scores`.
 #[pyfunction]
-#[allow(clippy::needless_pass_by_value)]
+#[allow(clippy::needless_pass_by_value, clippy::too_many_arguments)]
 #[pyo3(signature = (scores, at_least, at_most, nan, shard, progress, n_threads))]
 pub(super) fn select<'py>(
     py: Python<'py>,
