@@ -19,8 +19,8 @@ use crate::vecmath::Dd;
 const LOSS: f64 = 4096.0;
 
 impl<T: Float> Data<'_, '_, T> {
-    /// Writes the weights at the price found for `l1` and `l2`, to `few` samples where no other can have one; `None`, with
-    /// nothing written, where what rounding leaves of the price would show in them.
+    /// Writes the weights at the price found for `l1` and `l2`, to `few` samples where no other can have
+    /// one; `None`, with nothing written, where what rounding leaves of the price would show in them.
     pub(super) fn weigh(
         &self,
         (l1, l2): (f64, f64),
