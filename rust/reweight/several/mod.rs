@@ -58,6 +58,8 @@ use working::{Begin, Found, NEAR, working_set};
 const SMALL: usize = 2048;
 /// The working-set route is for at most one in so many weights that move.
 const SPARSE: usize = 8;
+/// Numbers up to which what a descent over all rows leaves unsolved is taken up as one working set: 64 MB.
+const RESCUED: usize = 1 << 23;
 /// Rows of the first sample for each criterion.
 const SAMPLE_EACH: usize = 32;
 /// Rows this much below l1 are taken into a first working set of which the price is a guess.
@@ -148,10 +150,8 @@ impl<T: Float> Solver<'_, T> {
         let demand: f64 = self.b.iter().map(|b| b.value().powi(2)).sum();
         let gap = self.tol * demand;
         if rows.total <= SMALL.max(SPARSE * rows.k) {
-            let all: Vec<usize> = (0..rows.total).collect();
-            let begin = Begin { ids: &all, z: self.start.clone().unwrap_or_else(|| z.clone()), start: EASY };
-            let found = working_set(context, rows, prices, &rest, begin, usize::MAX, gap, budget)?;
-            return Ok(match found {
+            let begin = self.start.clone().unwrap_or_else(|| z.clone());
+            return Ok(match self.all_rows(begin, &rest, gap, budget)? {
                 Some(found) => self.scattered(found, weights),
                 None => self.at_rest(z, l1_max, weights),
             });
@@ -194,7 +194,16 @@ impl<T: Float> Solver<'_, T> {
         }
         let start = sample.map_or(z, |sample| sample.z);
         let found = dense::solve(context, rows, prices, self.b, start, gap, budget, weights)?;
-        let status = if found.slope * found.slope <= gap {
+        let reached = found.slope * found.slope;
+        if reached > gap
+            && !budget.is_spent()
+            && rows.total.saturating_mul(rows.k) <= RESCUED
+            && let Some(found) = self.all_rows(found.z.clone(), &rest, gap, budget)?
+            && found.gap < reached
+        {
+            return Ok(self.scattered(found, weights));
+        }
+        let status = if reached <= gap {
             Status::Solved
         } else if budget.is_spent() {
             Status::MaxIter
@@ -207,6 +216,13 @@ impl<T: Float> Solver<'_, T> {
             None
         };
         Ok(Answer { z: found.z, status, certificate })
+    }
+
+    /// A working set of all rows, from `z`.
+    fn all_rows(&self, z: Vec<Dd>, rest: &[Dd], gap: f64, budget: &mut Budget) -> Result<Option<Found>> {
+        let all: Vec<usize> = (0..self.rows.total).collect();
+        let begin = Begin { ids: &all, z, start: EASY };
+        working_set(self.context, self.rows, self.prices, rest, begin, usize::MAX, gap, budget)
     }
 
     /// How many rows would move at rest, where that is at zero: compared as rounded, like l1_max itself.
@@ -274,7 +290,7 @@ impl<T: Float> Solver<'_, T> {
 
     /// The weights of a working set in their places, all others at rest.
     fn scattered(&self, found: Found, weights: &mut [T]) -> Answer {
-        let Found { cache, z, others, status } = found;
+        let Found { cache, z, others, status, .. } = found;
         self.rest(weights);
         let rows = self.rows;
         let written: Vec<T> = cache.weights.iter().map(|weight| T::from_f64(weight + 0.0)).collect();

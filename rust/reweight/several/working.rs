@@ -27,6 +27,7 @@ pub(super) struct Found {
     pub(super) z: Vec<Dd>,
     /// What the others add to the terms of the gap.
     pub(super) others: [f64; 3],
+    pub(super) gap: f64,
     pub(super) status: Status,
 }
 
@@ -59,7 +60,7 @@ pub(super) fn working_set<T: Float>(
     let mut cache = Cache::new(rows.k);
     cache.add(context, rows, begin.ids, 1.0)?;
     let (mut z, mut start) = (begin.z, begin.start);
-    let mut best: Option<(f64, Found)> = None;
+    let mut best: Option<Found> = None;
     for round in 0..ROUNDS {
         let resting: Vec<f64> = (0..cache.len()).map(|i| cache.resting(i)).collect();
         // What is left for the working set: b − Σ_{others} ψλ.
@@ -79,11 +80,12 @@ pub(super) fn working_set<T: Float>(
             Status::Stalled
         };
         let is_last = status != Status::Stalled || priced.count == 0;
-        if best.as_ref().is_none_or(|(least, _)| total < *least) {
-            best = Some((total, Found { cache: cache.clone(), z: z.clone(), others: priced.terms, status }));
+        if best.as_ref().is_none_or(|best| total < best.gap) {
+            let (cache, z) = (cache.clone(), z.clone());
+            best = Some(Found { cache, z, others: priced.terms, gap: total, status });
         }
         if is_last {
-            if let Some((_, found)) = &mut best {
+            if let Some(found) = &mut best {
                 found.status = status;
             }
             break;
@@ -102,5 +104,5 @@ pub(super) fn working_set<T: Float>(
         }
         cache.add(context, rows, &joining, 1.0)?;
     }
-    Ok(best.map(|(_, found)| found))
+    Ok(best)
 }

@@ -267,3 +267,38 @@ def test_the_instruction_sets_give_the_same_bits():
         for level in ("scalar", "avx2", "avx512")
     }
     assert len(outputs) == 1
+
+
+@pytest.mark.parametrize("box", [None, 0.01, 1.0])
+@pytest.mark.parametrize("kind", ["plain", "heavy tails", "one outlier", "steps"])
+@pytest.mark.parametrize(("k", "n"), [(5, 9000), (17, 9000), (33, 20000)])
+def test_no_tail_outlier_or_box_leaves_many_moving_weights_unsolved(k, n, kind, box):
+    """Where a sample of the rows says little of the curvature, and kinks stop quasi-Newton steps."""
+    rng = np.random.default_rng(k)
+    psi = rng.standard_normal((n, k))
+    if kind == "heavy tails":
+        psi *= np.exp(2 * rng.standard_normal((n, 1)))
+    elif kind == "one outlier":
+        psi[rng.integers(n)] *= 1e4
+    elif kind == "steps":
+        psi = np.round(2 * psi)
+    b = psi[: n // 10].sum(0)
+    bounds = {} if box is None else {"lower": -box, "upper": box}
+    steepest, squares = np.abs(2 * psi @ b).max(), (psi**2).sum() / k
+    for l1, l2 in [(0.0, 1e-3), (1e-4, 1e-3), (0.01, 1e-5)]:
+        weights, info = pf.solve_weights(
+            psi, target=b, l1=l1 * steepest, l2=l2 * squares, return_info=True, **bounds
+        )
+        assert info.status == "solved", (l1, l2, info)
+        assert info.gap <= 1.001e-14 * (b @ b)
+        # The dual value at the price, by its definition.
+        pulls = psi @ info.price
+        sizes = np.maximum(np.abs(pulls) - info.l1, 0) / (2 * info.l2)
+        best = np.clip(
+            np.sign(pulls) * sizes, -np.inf if box is None else -box, np.inf if box is None else box
+        )
+        conjugate = (pulls * best - info.l1 * np.abs(best) - info.l2 * best**2).sum()
+        dual = info.price @ b - info.price @ info.price / 4 - conjugate
+        r = psi.T @ weights - b
+        primal = r @ r + info.l1 * np.abs(weights).sum() + info.l2 * weights @ weights
+        assert primal - dual <= 1e-12 * (b @ b + abs(dual))
