@@ -43,6 +43,10 @@ fuzz_target!(|input: Input| {
     assert!(solution.weights.iter().all(|w| (lower..=upper).contains(w)), "a weight leaves its box");
     assert!(solution.facts.gap >= 0.0, "the gap is {}", solution.facts.gap);
     let l1_norm: f64 = solution.weights.iter().map(|w| w.abs()).sum();
-    assert!((l1_norm - solution.facts.l1_norm).abs() <= 1e-9 * l1_norm, "{l1_norm} is not {}", solution.facts.l1_norm);
+    assert!(
+        (l1_norm - solution.facts.l1_norm).abs() <= 1e-9 * l1_norm,
+        "{l1_norm} is not {}",
+        solution.facts.l1_norm
+    );
     assert!(solution.facts.status != Status::MaxIter || k > 1, "one criterion takes no count of steps");
 });
