@@ -329,7 +329,8 @@ fn solve_to<T: Float>(
     Ok(Facts {
         residual: residual.iter().map(|r| r.value() / problem.scale).collect(),
         objective: problem.unscaled(objective),
-        gap: if status == Status::Infeasible { f64::INFINITY } else { problem.unscaled(gap) },
+        // Sums that overflow say nothing.
+        gap: if status == Status::Infeasible || gap.is_nan() { f64::INFINITY } else { problem.unscaled(gap) },
         l1: options.l1.unwrap_or_else(|| problem.unscaled(problem.l1)),
         l2: options.l2.unwrap_or_else(|| problem.unscaled(problem.l2)),
         l1_max: problem.unscaled(problem.l1_max),

@@ -483,6 +483,13 @@ fn free_weights_take_the_least_norm() {
 }
 
 #[test]
+fn sums_that_overflow_have_an_infinite_gap() {
+    let (lower, upper) = ([f64::MAX; 4], [f64::INFINITY; 4]);
+    let solution = solve_with(&[-0.001; 4], &[0.0], &boxed(priced(1.0, 1.0), &lower, &upper));
+    assert_eq!((solution.weights, solution.facts.gap), (vec![f64::MAX; 4], f64::INFINITY));
+}
+
+#[test]
 fn an_unreachable_limit_is_a_status() {
     let options = Options { max_residual: Some(0.5), ..boxed(priced(1.0, 1.0), &[-1.0; 2], &[2.0; 2]) };
     let solution = solve_with(&[1.0, -3.0], &[9.0], &options);
