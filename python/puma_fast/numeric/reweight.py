@@ -349,9 +349,11 @@ class _Problem:
         )
 
     def without_nan(self) -> _Problem:
-        """Leave out the rows with a NaN."""
+        """Leave out the rows with a NaN; with none there is nothing to copy."""
         numbers = ~np.isnan(self.psi)
         known = np.flatnonzero(numbers if numbers.ndim == 1 else numbers.all(axis=1))
+        if len(known) == self.rows:
+            return self
         lower, upper = (bound[known] if bound.ndim else bound for bound in (self.lower, self.upper))
         return replace(self, psi=self.psi[known], lower=lower, upper=upper, known=known)
 
@@ -393,7 +395,7 @@ class _Problem:
         if self.sparse:
             places, values = weights
             return self.known[places], values
-        every = np.zeros(self.rows, self.psi.dtype) if out is None else out
+        every = np.empty(self.rows, self.psi.dtype) if out is None else out
         every[:] = 0
         every[self.known] = weights
         return every

@@ -49,7 +49,9 @@ a third of four alone on a digits MLP and two thirds on a small CNN; eight took 
 _SAME = 1e-3
 """Relative difference of two products that is taken for rounding, in float32 and with cancellation."""
 
-_UNRECORDABLE = (TooLargeError, TypeError, NotImplementedError, RuntimeError)
+_UNRECORDABLE = (TooLargeError, TypeError, RuntimeError)
+"""What a batch raises that cannot be recorded or walked; memory that runs out and operators that have no
+derivative are RuntimeErrors."""
 
 
 class Curvature:
