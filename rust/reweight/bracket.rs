@@ -113,7 +113,7 @@ impl Prices {
         self.limit == f64::INFINITY && self.room == [f64::INFINITY; 2]
     }
 
-    /// `None` where scaled numbers would leave their range.
+    /// `None` where one, scaled, leaves the middle of the doubles' range, and products might leave all of it.
     pub(super) fn scaled(&self, scale: f64) -> Option<Terms> {
         let terms = Terms {
             l1: self.l1 * scale * scale,
@@ -123,8 +123,9 @@ impl Prices {
             room: self.room,
             share: 1.0,
         };
-        let l1_is_kept = self.l1 == 0.0 || terms.l1.is_normal();
-        (terms.l2.is_normal() && l1_is_kept && terms.demand.hi.is_normal()).then_some(terms)
+        let fits = |x: f64| exponent(x).abs() <= 900;
+        let l1_fits = self.l1 == 0.0 || fits(terms.l1);
+        (fits(terms.l2) && l1_fits && fits(terms.demand.hi)).then_some(terms)
     }
 }
 

@@ -106,19 +106,21 @@ impl Terms {
         if price.hi <= 0.0 {
             return Cuts { woken: f64::INFINITY, full: [f64::INFINITY; 2] };
         }
+        // Nor is a y of 0, such as fills up a vector, ever above a cut.
+        let below = |x: f64| x.next_down().max(0.0);
         let threshold = |size: Dd| {
             if price.hi == f64::INFINITY { Dd::default() } else { size / price }
         };
         // y > x exactly when y is above the largest double that is not above x …
         let woken = threshold(Dd::new(self.l1));
-        let woken = if woken.lo < 0.0 { woken.hi.next_down() } else { woken.hi };
+        let woken = if woken.lo < 0.0 { below(woken.hi) } else { woken.hi };
         let full = self.room.map(|room| {
             if room == f64::INFINITY {
                 return room;
             }
             // … and y ≥ x exactly when it is above the largest one below x.
             let full = threshold(Dd::new(self.l1) + Dd::two_product(2.0 * self.l2, room));
-            if full.lo > 0.0 { full.hi } else { full.hi.next_down() }
+            if full.lo > 0.0 { full.hi } else { below(full.hi) }
         });
         Cuts { woken, full }
     }

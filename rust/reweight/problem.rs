@@ -196,8 +196,8 @@ fn scale(largest: f64, b: &[Dd]) -> f64 {
 /// The power of two that brings `largest` to between 1 and 2 where it and `demand` stay in the middle of
 /// the doubles' range under it, so that squares do too.
 pub(super) fn scale_of(largest: f64, demand: Dd) -> Option<f64> {
-    let exponents = [exponent(largest), exponent(demand.hi) - exponent(largest)];
-    exponents.iter().all(|e| e.abs() <= 900).then(|| power_of_two(-exponents[0]))
+    let [size, ratio] = [exponent(largest), exponent(demand.hi) - exponent(largest)];
+    (size.abs() <= 900 && ratio.abs() <= 500).then(|| power_of_two(-size))
 }
 
 /// Refuses arguments that make no problem, before any pass over `psi`, which has `len` numbers.

@@ -32,9 +32,8 @@ pub(super) struct Response {
 }
 
 impl Response {
-    /// For weights of the type `T`; `largest` is the largest y.
-    pub(super) fn new<T: Float>(terms: &Terms, price: Dd, largest: f64) -> Self {
-        let size = terms.size(price, largest, 0).max(terms.size(price, largest, 1));
+    /// For weights of the type `T`, none above `size`; `largest` is the largest y.
+    pub(super) fn new<T: Float>(terms: &Terms, price: Dd, largest: f64, size: f64) -> Self {
         let top = exponent(size).max(-400) + 2;
         // Half of a single's last digit, but for those too small to have one.
         let top = if T::IS_SINGLE { (top - 24).max(top.min(-148)) } else { top };
@@ -262,7 +261,8 @@ mod tests {
         let price = Dd { hi: 0.9, lo: 3e-18 };
         for (l1, room) in [(0.3, [f64::INFINITY; 2]), (0.0, [f64::INFINITY; 2]), (0.3, [0.25, 0.5])] {
             let terms = Terms { l1, l2: 0.7, demand: Dd::new(1.0), limit: f64::INFINITY, room, share: 1.0 };
-            let response = Response::new::<T>(&terms, price, largest);
+            let size = terms.size(price, largest, 0).max(terms.size(price, largest, 1));
+            let response = Response::new::<T>(&terms, price, largest, size);
             for scale in [0.5, -0.5] {
                 let (wanted, exact, nonzero) = twin(&terms, price, psi, scale);
                 for (level, bytes, offset) in Level::ALL

@@ -6,7 +6,7 @@
 use super::bracket::{Data, Found};
 use super::certificate::binding_misfit;
 use super::passes::Picked;
-use super::price::{Sums, Terms};
+use super::price::{Terms, Totals};
 use super::respond::{ROUNDING, Responded, Response};
 use super::{Facts, Output, Status};
 use crate::error::Result;
@@ -29,17 +29,21 @@ impl<T: Float> Data<'_, '_, T> {
         output: &mut Output<'_, T>,
     ) -> Result<Option<Facts>> {
         let &Found { terms, price, sums, largest, .. } = found;
-        let size = terms.size(price, largest, 0).max(terms.size(price, largest, 1));
+        let totals = terms.totals(&sums, price);
+        // No weight is larger than the steepest one could be, nor than all together.
+        let steepest = terms.size(price, largest, 0).max(terms.size(price, largest, 1));
+        let unsure = self.rows.total as f64 * power_of_two(-90) * totals.slope.value();
+        let size = steepest.min(2.0 * totals.norm.value() + unsure);
         let is_lost = size > 0.0 && price.hi * largest > LOSS * 2.0 * terms.l2 * size;
-        if is_lost || T::from_f64(size).to_f64().is_infinite() {
+        if is_lost || price.hi == f64::INFINITY || T::from_f64(size).to_f64().is_infinite() {
             return Ok(None);
         }
-        let response = Response::new::<T>(&terms, price, largest);
+        let response = Response::new::<T>(&terms, price, largest, size);
         let parts = match few {
             Some(few) => self.scatter(&response, few, output)?,
             None => self.respond(&response, output)?,
         };
-        let facts = self.judge(&terms, &response, &sums, &parts, largest)?;
+        let facts = self.judge(&terms, &response, &totals, &parts, largest)?;
         Ok(Some(Facts { l1, l2, ..facts }))
     }
 
@@ -104,7 +108,7 @@ impl<T: Float> Data<'_, '_, T> {
         &self,
         terms: &Terms,
         response: &Response,
-        sums: &Sums,
+        exact: &Totals,
         parts: &[Responded],
         largest: f64,
     ) -> Result<Facts> {
@@ -118,7 +122,7 @@ impl<T: Float> Data<'_, '_, T> {
         Fixed::over_shards(shards, &mut counted)?;
         shards.sum(&mut nonzero)?;
         let rows = self.rows.total;
-        let (price, exact) = (response.price, terms.totals(sums, response.price));
+        let price = response.price;
         let [first, second, third] = std::array::from_fn(|i| counted[i].value(&response.grids[i]));
         let (mut effect, mut error) = (first, response.grids[0].error(rows));
         let (mut l1_norm, mut squares, mut off) = (exact.norm, exact.squares, 0.0);
@@ -146,11 +150,13 @@ impl<T: Float> Data<'_, '_, T> {
         let terms_left = terms.l2 * off * off + rows as f64 * unseen * (unseen / (4.0 * terms.l2));
         let unscaled = |value: f64| value / self.scale / self.scale;
         let objective = residual.value().powi(2) + terms.l1 * l1_norm + terms.l2 * squares;
+        let gap = unscaled(misfit + terms_left);
         Ok(Facts {
             status: Status::Solved,
             residual: vec![self.sign * residual.value() / self.scale],
             objective: unscaled(objective),
-            gap: unscaled(misfit + terms_left),
+            // Sums that overflow say nothing.
+            gap: if gap.is_nan() { f64::INFINITY } else { gap },
             l1: unscaled(terms.l1),
             l2: unscaled(terms.l2),
             l1_max: unscaled(2.0 * (terms.demand * Dd::new(largest)).value()),

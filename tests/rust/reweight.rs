@@ -483,10 +483,40 @@ fn free_weights_take_the_least_norm() {
 }
 
 #[test]
+fn a_tiny_box_keeps_its_norm() {
+    let options =
+        Options { lower: Bound::All(-1.1741218805443996e-248), ..priced(0.0, 1.93059212368942e-197) };
+    for limit in [None, Some(f64::MAX)] {
+        let options = Options { max_residual: limit, ..options };
+        let solution = solve_with(&[1.75, 3.875], &[-2.0], &options);
+        assert_eq!(solution.facts.l1_norm, solution.weights.iter().map(|w| w.abs()).sum::<f64>());
+        assert!(solution.facts.gap <= 1e-14 * solution.facts.objective, "{solution:?}");
+    }
+}
+
+#[test]
+fn prices_next_to_the_largest_number_keep_the_weights() {
+    let options =
+        Options { upper: Bound::All(3.875), max_residual: Some(1.67e-308), ..priced(21.76, f64::MAX) };
+    let solution = solve_with(&[1.75, 2.625], &[0.25390625], &options);
+    let wanted = [1.75, 2.625].map(|x| x * 0.25390625 / (1.75 * 1.75 + 2.625 * 2.625));
+    for (w, wanted) in solution.weights.iter().zip(wanted) {
+        assert!((w - wanted).abs() < 1e-14, "{solution:?}");
+    }
+    assert_eq!(solution.facts.l1_norm, solution.weights.iter().sum::<f64>());
+}
+
+#[test]
 fn sums_that_overflow_have_an_infinite_gap() {
     let (lower, upper) = ([f64::MAX; 4], [f64::INFINITY; 4]);
     let solution = solve_with(&[-0.001; 4], &[0.0], &boxed(priced(1.0, 1.0), &lower, &upper));
     assert_eq!((solution.weights, solution.facts.gap), (vec![f64::MAX; 4], f64::INFINITY));
+
+    let tiny = f64::from_bits(1);
+    let options =
+        Options { upper: Bound::All(tiny), max_residual: Some(tiny), l1: Some(0.0), ..Options::default() };
+    let solution = solve_with(&[-1.625, -4.625], &[7e170], &options);
+    assert_eq!((solution.facts.status, solution.facts.gap), (Status::Solved, f64::INFINITY));
 }
 
 #[test]
@@ -498,6 +528,15 @@ fn an_unreachable_limit_is_a_status() {
         (solution.weights, solution.facts.residual, solution.facts.gap),
         (vec![2.0, -1.0], vec![-4.0], f64::INFINITY)
     );
+}
+
+#[test]
+fn a_limit_that_no_price_meets_holds_the_box() {
+    let psi = [1.75, 1.0, f64::EPSILON, 5e-324, 0.0];
+    let options =
+        Options { upper: Bound::All(0.0), max_residual: Some(f64::MIN_POSITIVE), ..Options::default() };
+    let solution = solve_with(&psi, &[f64::EPSILON], &options);
+    assert_eq!((solution.facts.status, solution.weights), (Status::Infeasible, vec![0.0; 5]));
 }
 
 #[test]
