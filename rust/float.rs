@@ -39,6 +39,9 @@ pub trait Float: sealed::Sealed + Copy + PartialOrd + Send + Sync + std::fmt::De
     /// The nearest representable value.
     fn from_f64(value: f64) -> Self;
 
+    /// The next smaller number.
+    fn next_below(self) -> Self;
+
     /// Position in the total order of the numbers, with −0 equal to +0. NaN has no place in it:
     /// callers decide about NaN first.
     fn key(self) -> Self::Key;
@@ -78,6 +81,11 @@ macro_rules! float {
             #[inline(always)]
             fn from_f64(value: f64) -> Self {
                 value as Self
+            }
+
+            #[inline(always)]
+            fn next_below(self) -> Self {
+                self.next_down()
             }
 
             #[inline(always)]

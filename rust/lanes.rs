@@ -18,7 +18,7 @@ use crate::float::Float;
 use crate::simd::{Level, level};
 
 use plain::Plain;
-pub(crate) use tally::{Counter, Powers, Tally};
+pub(crate) use tally::{Chosen, Counter, Powers, Split, Tally};
 
 /// Doubles in a vector.
 pub(crate) const WIDTH: usize = 8;
@@ -107,9 +107,16 @@ pub(crate) trait Lanes: Copy {
     fn keep(self, mask: Self::Mask, x: Self::Floats) -> Self::Floats;
     /// The mask, lane 0 lowest.
     fn bits(self, mask: Self::Mask) -> u32;
+    /// In how many lanes the mask holds.
+    #[inline(always)]
+    fn held(self, mask: Self::Mask) -> u32 {
+        self.bits(mask).count_ones()
+    }
     fn no_counts(self) -> Self::Counts;
     /// Adds the bits of `x` as integers, wrapping around.
     fn count(self, counts: Self::Counts, x: Self::Floats) -> Self::Counts;
+    /// The same where the mask holds.
+    fn count_where(self, counts: Self::Counts, mask: Self::Mask, x: Self::Floats) -> Self::Counts;
     fn unpack(self, counts: Self::Counts) -> [u64; WIDTH];
     /// Writes the lanes of `x` in which the mask holds, in order, to the start of `to`; what follows
     /// them there is arbitrary.
@@ -145,12 +152,19 @@ pub(crate) trait Lanes: Copy {
     fn but(self, a: Self::Chosen, b: Self::Chosen) -> Self::Chosen;
     /// The chosen, lane 0 lowest.
     fn chosen(self, chosen: Self::Chosen) -> u32;
+    /// How many are chosen.
+    #[inline(always)]
+    fn held_singles(self, chosen: Self::Chosen) -> u32 {
+        self.chosen(chosen).count_ones()
+    }
     /// `x` where chosen, 0 elsewhere.
     fn keep_singles(self, chosen: Self::Chosen, x: Self::Sixteen) -> Self::Sixteen;
     /// `size`, which is not negative, with the sign of `sign`.
     fn sign_singles(self, size: Self::Sixteen, sign: Self::Sixteen) -> Self::Sixteen;
     /// As [`Lanes::compress`].
     fn compress_singles(self, chosen: Self::Chosen, x: Self::Sixteen, to: &mut [f32; SINGLES]);
+    /// The first of `from`, in order, in the lanes that are chosen, and 0 in the others.
+    fn expand_singles(self, chosen: Self::Chosen, from: &[f32; SINGLES]) -> Self::Sixteen;
     /// The nearest integers of singles from 0 to 2^31, two in each of the counts, the even lanes low.
     fn whole(self, x: Self::Sixteen) -> Self::Counts;
     /// The upper half of each count.

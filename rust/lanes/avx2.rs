@@ -26,6 +26,35 @@ static PLACES: [[u32; 8]; 256] = {
     places
 };
 
+/// How many bits of each byte stand below each place.
+static BELOW: [[u32; 8]; 256] = {
+    let mut below = [[0; 8]; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        let mut bit = 1;
+        while bit < 8 {
+            below[byte][bit] = below[byte][bit - 1] + (byte >> (bit - 1) & 1) as u32;
+            bit += 1;
+        }
+        byte += 1;
+    }
+    below
+};
+
+/// The first of `x`, in order, where the mask holds, and how many those are.
+#[inline(always)]
+fn given(v3: V3, mask: __m256, x: &[f32]) -> (__m256, usize) {
+    let bits = v3.avx._mm256_movemask_ps(mask) as usize & 255;
+    let x = v3.avx2._mm256_permutevar8x32_ps(eight(x), cast(BELOW[bits]));
+    (v3.avx._mm256_and_ps(mask, x), bits.count_ones() as usize)
+}
+
+/// The first eight.
+#[inline(always)]
+fn eight(x: &[f32]) -> __m256 {
+    cast(x.first_chunk::<WIDTH>().copied().unwrap_or_default())
+}
+
 /// The singles, or halves of doubles, that the mask holds, first and in order, and how many there are.
 #[inline(always)]
 fn kept(v3: V3, mask: __m256, x: __m256) -> (__m256, usize) {
@@ -189,12 +218,22 @@ impl Lanes for V3 {
         (self.avx._mm256_movemask_pd(mask[0]) | self.avx._mm256_movemask_pd(mask[1]) << 4) as u32
     }
     #[inline(always)]
+    fn held(self, mask: Self::Mask) -> u32 {
+        // Of each half, as compressing them counts too: joined bits would be shuffled together first.
+        let [low, high] = mask.map(|half| self.avx._mm256_movemask_pd(half).count_ones());
+        low + high
+    }
+    #[inline(always)]
     fn no_counts(self) -> Self::Counts {
         [self.avx._mm256_setzero_si256(); 2]
     }
     #[inline(always)]
     fn count(self, counts: Self::Counts, x: Self::Floats) -> Self::Counts {
         both(counts, x, |counts, x| self.avx2._mm256_add_epi64(counts, cast(x)))
+    }
+    #[inline(always)]
+    fn count_where(self, counts: Self::Counts, mask: Self::Mask, x: Self::Floats) -> Self::Counts {
+        self.count(counts, self.and(mask, x))
     }
     #[inline(always)]
     fn unpack(self, counts: Self::Counts) -> [u64; WIDTH] {
@@ -259,6 +298,11 @@ impl Lanes for V3 {
         (self.avx._mm256_movemask_ps(chosen[0]) | self.avx._mm256_movemask_ps(chosen[1]) << 8) as u32
     }
     #[inline(always)]
+    fn held_singles(self, chosen: Self::Chosen) -> u32 {
+        let [low, high] = chosen.map(|half| self.avx._mm256_movemask_ps(half).count_ones());
+        low + high
+    }
+    #[inline(always)]
     fn keep_singles(self, chosen: Self::Chosen, x: Self::Sixteen) -> Self::Sixteen {
         both(chosen, x, |chosen, x| self.avx._mm256_and_ps(chosen, x))
     }
@@ -272,6 +316,11 @@ impl Lanes for V3 {
         let [low, high] = both(chosen, x, |chosen, x| kept(self, chosen, x));
         to[..SINGLES / 2].copy_from_slice(&cast::<_, [f32; SINGLES / 2]>(low.0));
         to[low.1..low.1 + SINGLES / 2].copy_from_slice(&cast::<_, [f32; SINGLES / 2]>(high.0));
+    }
+    #[inline(always)]
+    fn expand_singles(self, chosen: Self::Chosen, from: &[f32; SINGLES]) -> Self::Sixteen {
+        let (low, used) = given(self, chosen[0], from);
+        [low, given(self, chosen[1], &from[used..]).0]
     }
     #[inline(always)]
     fn whole(self, x: Self::Sixteen) -> Self::Counts {

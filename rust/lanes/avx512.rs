@@ -113,6 +113,10 @@ impl Lanes for V4 {
         self.avx512f._mm512_add_epi64(counts, cast(x))
     }
     #[inline(always)]
+    fn count_where(self, counts: __m512i, mask: u8, x: __m512d) -> __m512i {
+        self.avx512f._mm512_mask_add_epi64(counts, mask, counts, cast(x))
+    }
+    #[inline(always)]
     fn unpack(self, counts: __m512i) -> [u64; WIDTH] {
         cast(counts)
     }
@@ -185,6 +189,10 @@ impl Lanes for V4 {
     #[inline(always)]
     fn compress_singles(self, chosen: u16, x: __m512, to: &mut [f32; SINGLES]) {
         *to = cast(self.avx512f._mm512_maskz_compress_ps(chosen, x));
+    }
+    #[inline(always)]
+    fn expand_singles(self, chosen: u16, from: &[f32; SINGLES]) -> __m512 {
+        self.avx512f._mm512_maskz_expand_ps(chosen, cast(*from))
     }
     #[inline(always)]
     fn whole(self, x: __m512) -> __m512i {

@@ -112,6 +112,10 @@ impl Lanes for Plain {
         each(|i| counts[i].wrapping_add(x[i].to_bits()))
     }
     #[inline(always)]
+    fn count_where(self, counts: Self::Counts, mask: Self::Mask, x: Self::Floats) -> Self::Counts {
+        each(|i| if mask[i] { counts[i].wrapping_add(x[i].to_bits()) } else { counts[i] })
+    }
+    #[inline(always)]
     fn unpack(self, counts: Self::Counts) -> [u64; WIDTH] {
         counts
     }
@@ -180,6 +184,11 @@ impl Lanes for Plain {
         for (slot, (x, _)) in to.iter_mut().zip(kept) {
             *slot = x;
         }
+    }
+    #[inline(always)]
+    fn expand_singles(self, chosen: Self::Chosen, from: &[f32; SINGLES]) -> Self::Sixteen {
+        let mut next = from.iter();
+        each(|i| if chosen[i] { next.next().copied().unwrap_or_default() } else { 0.0 })
     }
     #[inline(always)]
     fn whole(self, x: Self::Sixteen) -> Self::Counts {

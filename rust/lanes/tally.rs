@@ -72,6 +72,65 @@ impl<L: Lanes, const FINE: bool> Counter<L, FINE> {
     }
 }
 
+/// Terms on both grids, for sums over several choices of them.
+#[derive(Clone, Copy)]
+pub(crate) struct Split<L: Lanes> {
+    coarse: L::Floats,
+    fine: L::Floats,
+}
+
+impl<L: Lanes> Split<L> {
+    /// The terms `x`.
+    #[inline(always)]
+    pub(crate) fn of(lanes: L, grid: &Grid, x: L::Floats) -> Self {
+        let high = lanes.splat(grid.high);
+        let coarse = lanes.add(x, high);
+        let left = lanes.sub(x, lanes.sub(coarse, high));
+        Self { coarse, fine: lanes.add(left, lanes.splat(grid.low)) }
+    }
+
+    /// The terms a·b.
+    #[inline(always)]
+    pub(crate) fn of_product(lanes: L, grid: &Grid, a: L::Floats, b: L::Floats) -> Self {
+        let high = lanes.splat(grid.high);
+        let coarse = lanes.fma(a, b, high);
+        let left = lanes.fma(a, b, lanes.sub(high, coarse));
+        Self { coarse, fine: lanes.add(left, lanes.splat(grid.low)) }
+    }
+}
+
+/// The sum of chosen terms, at most `Grid::ROOM` in all lanes together.
+#[derive(Clone, Copy)]
+pub(crate) struct Chosen<L: Lanes> {
+    coarse: L::Counts,
+    fine: L::Counts,
+}
+
+impl<L: Lanes> Chosen<L> {
+    #[inline(always)]
+    pub(crate) fn new(lanes: L) -> Self {
+        Self { coarse: lanes.no_counts(), fine: lanes.no_counts() }
+    }
+
+    /// Counts the terms where the mask holds.
+    #[inline(always)]
+    pub(crate) fn add(&mut self, lanes: L, mask: L::Mask, terms: Split<L>) {
+        self.coarse = lanes.count_where(self.coarse, mask, terms.coarse);
+        self.fine = lanes.count_where(self.fine, mask, terms.fine);
+    }
+
+    /// The steps of so many terms.
+    #[inline(always)]
+    pub(crate) fn steps(self, lanes: L, grid: &Grid, terms: u32) -> Steps {
+        let counted = |counts: L::Counts, zero: f64| {
+            let none = zero.to_bits().wrapping_mul(u64::from(terms));
+            let all = lanes.unpack(counts).into_iter().fold(0, u64::wrapping_add);
+            i128::from(all.wrapping_sub(none).cast_signed())
+        };
+        Steps { high: counted(self.coarse, grid.high), low: counted(self.fine, grid.low) }
+    }
+}
+
 /// Σy and Σy² of singles y that are integers below 2^31, at most 2^9 of each lane.
 #[derive(Clone, Copy)]
 pub(crate) struct Powers<L: Lanes> {

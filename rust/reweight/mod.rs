@@ -22,6 +22,7 @@
 
 mod bracket;
 mod certificate;
+mod gather;
 mod ladder;
 mod output;
 mod passes;

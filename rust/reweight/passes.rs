@@ -1,9 +1,10 @@
 //! The passes that read ψ of a problem with one criterion, each a kernel over [`Lanes`]. In all of them
 //! e_j = scale·ψ_j, turned to the wanted direction, and y_j = |e_j|.
 
+use super::gather::unscaled;
 use crate::fixed::{Grid, Steps};
 use crate::float::Float;
-use crate::lanes::{Kernel, Lanes, Tally, WIDTH, with_lanes};
+use crate::lanes::{Kernel, Lanes, SINGLES, Tally, WIDTH, with_lanes};
 
 /// y is below 2^TOP: the scale is that of a sample's largest, and others may be larger.
 pub(super) const TOP: i32 = 7;
@@ -24,6 +25,32 @@ pub(super) fn vectors<T: Float, const N: usize>(psi: &[T]) -> (&[[T; N]], Option
         tail
     });
     (full, tail)
+}
+
+/// Writes what `answer` makes of each vector of `psi`; how many there were.
+#[inline(always)]
+pub(super) fn each<L: Lanes, T: Float, const N: usize>(
+    lanes: L,
+    psi: &[T],
+    weights: &mut [T],
+    streams: bool,
+    mut answer: impl FnMut(&[T; N]) -> [T; N],
+) -> usize {
+    let (full, tail) = vectors::<T, N>(psi);
+    let (weights, rest) = weights.as_chunks_mut();
+    for (x, weights) in full.iter().zip(weights) {
+        lanes.prefetch(x);
+        let answered = answer(x);
+        if streams {
+            lanes.stream(answered, weights);
+        } else {
+            *weights = answered;
+        }
+    }
+    if let Some(tail) = &tail {
+        rest.copy_from_slice(&answer(tail)[..rest.len()]);
+    }
+    full.len() + usize::from(tail.is_some())
 }
 
 /// What every pass finds of its numbers.
@@ -130,54 +157,96 @@ pub(super) fn pick<T: Float>(psi: &[T], scale: f64, above: f64, first: usize) ->
     let mut extent = Extent::default();
     let mut picked = Picked::default();
     let mut hits = vec![0; BLOCK];
+    let raw = unscaled::<T>(above, scale);
     for (start, psi) in (0..).step_by(BLOCK).zip(psi.chunks(BLOCK)) {
-        let (largest, used) = with_lanes(Pick { psi, scale, above, hits: &mut hits });
-        extent.largest = extent.largest.max(largest);
+        let (largest, used) = match T::typed(psi) {
+            Ok(psi) => with_lanes(Pick { psi, above: raw.to_f64(), hits: &mut hits }),
+            Err(psi) => with_lanes(Pick { psi, above: raw.to_f64() as f32, hits: &mut hits }),
+        };
+        extent.largest = extent.largest.max(largest * scale.abs());
         for &hit in &hits[..used] {
             let e = psi[hit as usize].to_f64() * scale;
             extent.unfit |= !e.is_finite();
-            picked.places.push(first + start + hit as usize);
-            picked.values.push(e);
+            if e.abs() > above {
+                picked.places.push(first + start + hit as usize);
+                picked.values.push(e);
+            }
         }
     }
+    extent.unfit |= !extent.largest.is_finite();
     (extent, picked)
 }
 
-/// [`pick`] of one block: the largest y that is a number, how many there are, and their places in `hits`,
-/// those of what is not a number too.
+/// The largest size in one block that is a number, how many are above `above` or are none, and their places
+/// in `hits`.
 struct Pick<'a, T> {
     psi: &'a [T],
-    scale: f64,
-    above: f64,
+    above: T,
     hits: &'a mut [u32],
 }
 
-impl<T: Float> Kernel for Pick<'_, T> {
+/// Notes the places from `at` on whose bits are set, behind the first `used`.
+#[inline(always)]
+fn note(mut bits: u32, at: u32, hits: &mut [u32], used: &mut usize) {
+    while bits != 0 {
+        hits[*used] = at + bits.trailing_zeros();
+        *used += 1;
+        bits &= bits - 1;
+    }
+}
+
+/// Numbers that are looked at before the next is: all bits of an integer.
+const MANY: usize = u32::BITS as usize;
+
+impl Kernel for Pick<'_, f64> {
     type Output = (f64, usize);
 
     #[inline(always)]
     fn run<L: Lanes>(self, lanes: L) -> Self::Output {
-        let (scale, above) = (lanes.splat(self.scale), lanes.splat(self.above));
-        let (full, tail) = vectors::<_, { 4 * WIDTH }>(self.psi);
-        let mut largest = [lanes.splat(0.0); 4];
+        let above = lanes.splat(self.above);
+        let (full, tail) = vectors::<_, MANY>(self.psi);
+        let mut largest = [lanes.splat(0.0); MANY / WIDTH];
         let (mut at, mut used) = (0, 0);
         for part in [full, tail.as_slice()] {
             for many in part {
                 let mut bits = 0;
                 for (i, x) in many.as_chunks::<WIDTH>().0.iter().enumerate() {
                     lanes.prefetch(x);
-                    let y = lanes.abs(lanes.mul(lanes.read(x), scale));
-                    largest[i] = lanes.max(y, largest[i]);
-                    bits |= lanes.bits(lanes.not_within(y, above)) << (i * WIDTH);
+                    let size = lanes.abs(lanes.load(x));
+                    largest[i] = lanes.max(size, largest[i]);
+                    bits |= lanes.bits(lanes.not_within(size, above)) << (i * WIDTH);
                 }
-                while bits != 0 {
-                    self.hits[used] = at + bits.trailing_zeros();
-                    used += 1;
-                    bits &= bits - 1;
-                }
-                at += 4 * WIDTH as u32;
+                note(bits, at, self.hits, &mut used);
+                at += MANY as u32;
             }
         }
         (largest.map(|largest| lanes.largest(largest)).into_iter().fold(0.0, f64::max), used)
+    }
+}
+
+impl Kernel for Pick<'_, f32> {
+    type Output = (f64, usize);
+
+    #[inline(always)]
+    fn run<L: Lanes>(self, lanes: L) -> Self::Output {
+        let above = lanes.sixteen(self.above);
+        let (full, tail) = vectors::<_, MANY>(self.psi);
+        let mut largest = [lanes.sixteen(0.0); MANY / SINGLES];
+        let (mut at, mut used) = (0, 0);
+        for part in [full, tail.as_slice()] {
+            for many in part {
+                let mut bits = 0;
+                for (i, x) in many.as_chunks::<SINGLES>().0.iter().enumerate() {
+                    lanes.prefetch(x);
+                    let size = lanes.abs_singles(lanes.singles(x));
+                    largest[i] = lanes.max_singles(size, largest[i]);
+                    bits |= lanes.chosen(lanes.beyond(size, above)) << (i * SINGLES);
+                }
+                note(bits, at, self.hits, &mut used);
+                at += MANY as u32;
+            }
+        }
+        let largest = largest.map(|largest| lanes.unpack_singles(largest));
+        (largest.into_iter().flatten().fold(0.0, f32::max).into(), used)
     }
 }

@@ -45,7 +45,7 @@ pub(super) struct Terms {
 
 /// What a price means for a sample, exactly: its y lies above `woken` when its weight is not 0, above
 /// `full` (for e > 0 and for e < 0) when the weight is all that the box allows.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct Cuts {
     pub(super) woken: f64,
     pub(super) full: [f64; 2],

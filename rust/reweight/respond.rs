@@ -1,7 +1,8 @@
 //! The pass that writes the weights at a price, and adds up what the certificate needs to know of their
 //! rounding.
 
-use super::passes::vectors;
+use super::gather::{SPARE, Spread, gather, unscaled};
+use super::passes::each;
 use super::price::Terms;
 use crate::fixed::{Grid, Steps, exponent};
 use crate::float::Float;
@@ -26,6 +27,8 @@ pub(super) struct Response {
     room: [f64; 2],
     /// Whether past the caches.
     streams: bool,
+    /// |ψ| of samples with a weight is above this, and that of few others.
+    awake: Option<f32>,
     /// Of doubles y|λ| is counted on the first grid; of singles λ is λ' + ρ with λ' in double precision,
     /// and y|ρ|, |ρ| and ρ² are counted on the three.
     pub(super) grids: [Grid; 3],
@@ -38,12 +41,18 @@ impl Response {
         // Half of a single's last digit, but for those too small to have one.
         let top = if T::IS_SINGLE { (top - 24).max(top.min(-148)) } else { top };
         let grids = [top + exponent(largest) + 1, top, 2 * top].map(Grid::below);
-        Self { price, l1: terms.l1, l2: terms.l2, room: terms.room, streams: false, grids }
+        Self { price, l1: terms.l1, l2: terms.l2, room: terms.room, streams: false, awake: None, grids }
     }
 
     /// The same for so many bytes of weights.
     pub(super) const fn streaming(self, bytes: usize) -> Self {
         Self { streams: bytes >= MUCH, ..self }
+    }
+
+    /// The same where few samples are awake, those with y above `cut`: they are looked at alone.
+    pub(super) fn sparing(self, cut: f64, scale: f64) -> Self {
+        // Lower by more than any rounding: which weights are 0 is for the price to say.
+        Self { awake: Some(unscaled(cut * (1.0 - 1e-6), scale)), ..self }
     }
 
     /// The weights of `psi`, and their part of the certificate.
@@ -53,10 +62,10 @@ impl Response {
         let (head, psi) = psi.split_at(lines);
         let (to, weights) = weights.split_at_mut(lines);
         let (first, mut all) = (self.run(head, to, scale), self.run(psi, weights, scale));
-        for (sum, more) in all.sums.iter_mut().zip(first.sums) {
-            *sum = Steps { high: sum.high + more.high, low: sum.low + more.low };
+        all.join(&first);
+        if self.streams {
+            with_lanes(Publish);
         }
-        all.nonzero += first.nonzero;
         all
     }
 
@@ -67,6 +76,9 @@ impl Response {
                 with_lanes(Answer::<_, true> { psi, weights, scale, response })
             }
             (Ok(psi), Ok(weights)) => with_lanes(Answer::<_, false> { psi, weights, scale, response }),
+            (Err(psi), Err(weights)) if let Some(awake) = self.awake => {
+                self.spare(psi, weights, scale, awake)
+            }
             (Err(psi), Err(weights)) if is_boxed => {
                 with_lanes(Answer::<_, true> { psi, weights, scale, response })
             }
@@ -74,14 +86,52 @@ impl Response {
             _ => unreachable!("both are of one type"),
         }
     }
+
+    /// The weights of singles of which few are awake.
+    fn spare(&self, psi: &[f32], weights: &mut [f32], scale: f64, above: f32) -> Responded {
+        let alone = Self { streams: false, awake: None, ..*self };
+        let room = SPARED.min(psi.len()) + SPARE;
+        let (mut awake, mut from) = (vec![0.0; room], vec![0.0; room]);
+        let mut all = Responded::default();
+        for (psi, to) in psi.chunks(SPARED).zip(weights.chunks_mut(SPARED)) {
+            let (used, _) = gather(psi, above, &mut awake);
+            all.join(&alone.run(&awake[..used], &mut from[..used], scale));
+            with_lanes(Spread { psi, above, from: &from, to, streams: self.streams });
+        }
+        all
+    }
 }
 
-#[derive(Clone, Copy)]
+/// Samples that are spared at a time: near enough to be read twice.
+const SPARED: usize = 1 << 14;
+
+#[derive(Clone, Copy, Default)]
 pub(super) struct Responded {
     /// On the three grids.
     pub(super) sums: [Steps; 3],
     /// Weights that are not 0 as rounded.
     pub(super) nonzero: usize,
+}
+
+impl Responded {
+    fn join(&mut self, other: &Self) {
+        for (sum, more) in self.sums.iter_mut().zip(other.sums) {
+            *sum = Steps { high: sum.high + more.high, low: sum.low + more.low };
+        }
+        self.nonzero += other.nonzero;
+    }
+}
+
+/// Lets other threads see what was streamed.
+struct Publish;
+
+impl Kernel for Publish {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<L: Lanes>(self, lanes: L) {
+        lanes.streamed();
+    }
 }
 
 /// What turns e into |λ|, in double precision.
@@ -120,35 +170,6 @@ impl<L: Lanes, const BOXED: bool> Line<L, BOXED> {
     }
 }
 
-/// Writes what `answer` makes of each vector of `psi`; how many there were.
-#[inline(always)]
-fn each<L: Lanes, T: Float, const N: usize>(
-    lanes: L,
-    psi: &[T],
-    weights: &mut [T],
-    streams: bool,
-    mut answer: impl FnMut(&[T; N]) -> [T; N],
-) -> usize {
-    let (full, tail) = vectors::<T, N>(psi);
-    let (weights, rest) = weights.as_chunks_mut();
-    for (x, weights) in full.iter().zip(weights) {
-        lanes.prefetch(x);
-        let answered = answer(x);
-        if streams {
-            lanes.stream(answered, weights);
-        } else {
-            *weights = answered;
-        }
-    }
-    if let Some(tail) = &tail {
-        rest.copy_from_slice(&answer(tail)[..rest.len()]);
-    }
-    if streams {
-        lanes.streamed();
-    }
-    full.len() + usize::from(tail.is_some())
-}
-
 /// The weights of doubles, or of singles and what their rounding changes.
 struct Answer<'a, T, const BOXED: bool> {
     psi: &'a [T],
@@ -179,7 +200,7 @@ impl<const BOXED: bool> Kernel for Answer<'_, f64, BOXED> {
                 let awake = lanes.greater(size, zero);
                 let weight = lanes.keep(awake, lanes.with_sign(size, e));
                 effect.add_product(lanes, e, weight);
-                nonzero += lanes.bits(awake).count_ones();
+                nonzero += lanes.held(awake);
                 lanes.store(weight)
             },
         );
@@ -213,7 +234,7 @@ impl<const BOXED: bool> Kernel for Answer<'_, f32, BOXED> {
                 let sizes = [lanes.max(sizes[0], zero), lanes.max(sizes[1], zero)];
                 let rounded = lanes.join(sizes);
                 let awake = lanes.beyond(rounded, none);
-                nonzero += lanes.chosen(awake).count_ones();
+                nonzero += lanes.held_singles(awake);
                 let written = lanes.halves(rounded);
                 for (i, y) in [y, z].into_iter().enumerate() {
                     let off = lanes.sub(written[i], sizes[i]);
@@ -265,9 +286,16 @@ mod tests {
             let response = Response::new::<T>(&terms, price, largest, size);
             for scale in [0.5, -0.5] {
                 let (wanted, exact, nonzero) = twin(&terms, price, psi, scale);
-                for (level, bytes, offset) in Level::ALL
-                    .into_iter()
-                    .flat_map(|level| [(level, 0, 0), (level, MUCH, 0), (level, MUCH, 3)])
+                let sparing = response.sparing(terms.cuts(price).woken, scale);
+                let ways = [
+                    (response, 0, 0),
+                    (response, MUCH, 0),
+                    (response, MUCH, 3),
+                    (sparing, 0, 1),
+                    (sparing, MUCH, 3),
+                ];
+                for (level, (response, bytes, offset)) in
+                    Level::ALL.into_iter().flat_map(|level| ways.map(|way| (level, way)))
                 {
                     force(level);
                     let mut weights = vec![T::from_f64(7.0); offset + psi.len()];

@@ -1,11 +1,12 @@
 //! The pass that brackets the price: sums over the samples that are the same at all prices of the bracket,
 //! and the others themselves. As in `passes`, e_j = scale·ψ_j, turned to the wanted direction, and y_j = |e_j|.
 
-use super::passes::{BLOCK, Extent, LENGTHS, SQUARES, Watch, vectors};
+use super::gather::{SPARE, gather, unscaled};
+use super::passes::{Extent, LENGTHS, SQUARES, Watch, vectors};
 use super::price::{Cuts, Sums};
 use crate::fixed::power_of_two;
 use crate::float::Float;
-use crate::lanes::{Kernel, Lanes, Powers, SINGLES, Tally, WIDTH, with_lanes};
+use crate::lanes::{Chosen, Kernel, Lanes, Powers, SINGLES, Split, WIDTH, with_lanes};
 
 #[derive(Default)]
 pub(super) struct Sifted {
@@ -17,32 +18,81 @@ pub(super) struct Sifted {
 
 /// The sums over the samples of which the bracket of prices leaves no doubt, at all prices between those of
 /// the cuts, and the others themselves. Without a box (`BOXED` false) no sample is ever full.
+///
+/// Where most samples are asleep at all prices, the others are brought together first.
 pub(super) fn sift<T: Float, const BOXED: bool>(psi: &[T], scale: f64, surely: Cuts, maybe: Cuts) -> Sifted {
-    let mut sifted = Sifted::default();
-    let room = BLOCK.min(psi.len()) + SINGLES;
-    let (mut buffer, mut singles) = (Vec::new(), Vec::new());
-    let units = SiftSingles::units(scale).filter(|_| !BOXED);
+    let mut sifted = Sifter::<BOXED> { scale, surely, maybe, ..Sifter::default() };
+    let above = unscaled::<T>(maybe.woken, scale);
+    let mut awake = vec![T::ZERO; BLOCK.min(psi.len()) + HELD + SPARE];
+    let (mut rows, mut used, mut largest, mut gathers) = (0, 0, 0.0f64, true);
     for psi in psi.chunks(BLOCK) {
-        if let (Some(units), Err(psi)) = (units, T::typed(psi)) {
-            let cuts = [surely.woken, maybe.woken];
-            singles.resize(room, 0.0);
-            let (found, used) = with_lanes(SiftSingles::new(psi, units, cuts, &mut singles));
-            // What it leaves in doubt beyond the bracket is meant to be little.
-            if let Some((largest, sums)) = found.filter(|_| used <= psi.len() / 4) {
-                sifted.extent.join(Extent { largest, unfit: false });
-                sifted.sums.join(&sums);
-                sifted.inside.extend(singles[..used].iter().map(|&e| f64::from(e) * UNIT));
-                continue;
+        let share = if gathers {
+            let (more, found) = gather(psi, above, &mut awake[used..]);
+            largest = largest.max(found);
+            used += more;
+            rows += psi.len();
+            if used > HELD {
+                sifted.take(&awake[..used], rows);
+                (rows, used) = (0, 0);
             }
-        }
-        buffer.resize(room, 0.0);
-        let to = &mut buffer;
-        let (extent, sums, used) = with_lanes(Sift::<T, BOXED> { psi, scale, surely, maybe, to });
-        sifted.extent.join(extent);
-        sifted.sums.join(&sums);
-        sifted.inside.extend_from_slice(&buffer[..used]);
+            more
+        } else {
+            sifted.take(psi, psi.len())
+        };
+        gathers = share <= psi.len() / 2;
     }
-    sifted
+    sifted.take(&awake[..used], rows);
+    let largest = largest * scale.abs();
+    sifted.all.extent.join(Extent { largest, unfit: !largest.is_finite() });
+    sifted.all
+}
+
+/// Samples read at a time; with those held back no more than integers count.
+const BLOCK: usize = 1 << 12;
+/// Samples held back until there are more of them.
+const HELD: usize = 1 << 10;
+
+/// What was found so far.
+#[derive(Default)]
+struct Sifter<const BOXED: bool> {
+    scale: f64,
+    surely: Cuts,
+    maybe: Cuts,
+    /// Where samples in doubt go first.
+    doubles: Vec<f64>,
+    singles: Vec<f32>,
+    all: Sifted,
+}
+
+impl<const BOXED: bool> Sifter<BOXED> {
+    /// Takes `psi`, which is all that matters of so many rows; how many are awake.
+    fn take<T: Float>(&mut self, psi: &[T], rows: usize) -> usize {
+        let Self { scale, surely, maybe, ref mut all, .. } = *self;
+        let (room, before) = (psi.len() + SPARE, all.inside.len());
+        let units = SiftSingles::units(scale).filter(|_| !BOXED);
+        let mut sums = None;
+        if let (Some(units), Err(psi)) = (units, T::typed(psi)) {
+            self.singles.resize(room.max(self.singles.len()), 0.0);
+            let cuts = [surely.woken, maybe.woken];
+            let (found, used) = with_lanes(SiftSingles::new(psi, units, cuts, &mut self.singles));
+            // What it leaves in doubt beyond the bracket is meant to be little.
+            sums = found.filter(|_| used <= rows / 4).map(|(largest, sums)| {
+                all.extent.join(Extent { largest, unfit: false });
+                all.inside.extend(self.singles[..used].iter().map(|&e| f64::from(e) * UNIT));
+                sums
+            });
+        }
+        let sums = sums.unwrap_or_else(|| {
+            self.doubles.resize(room.max(self.doubles.len()), 0.0);
+            let to = &mut self.doubles;
+            let (extent, sums, used) = with_lanes(Sift::<T, BOXED> { psi, scale, surely, maybe, to });
+            all.extent.join(extent);
+            all.inside.extend_from_slice(&self.doubles[..used]);
+            sums
+        });
+        all.sums.join(&sums);
+        sums.counts.iter().sum::<i64>() as usize + all.inside.len() - before
+    }
 }
 
 /// [`sift`] of one block.
@@ -68,8 +118,7 @@ impl<T: Float, const BOXED: bool> Kernel for Sift<'_, T, BOXED> {
             [&self.surely, &self.maybe].map(|cuts| cuts.full.map(|full| lanes.splat(full)));
         let (full, tail) = vectors::<_, WIDTH>(self.psi);
         let mut watch = Watch::new(lanes);
-        let mut lengths = [Tally::new(lanes, LENGTHS); 3];
-        let mut squares = Tally::new(lanes, SQUARES);
+        let mut sums = [Chosen::new(lanes); 4];
         let mut counts = [0; 3];
         let mut used = 0;
         for part in [full, tail.as_slice()] {
@@ -78,6 +127,7 @@ impl<T: Float, const BOXED: bool> Kernel for Sift<'_, T, BOXED> {
                 let e = lanes.mul(lanes.read(x), scale);
                 let y = lanes.abs(e);
                 watch.see(lanes, y);
+                let length = Split::of(lanes, &LENGTHS, y);
                 let mut known = lanes.greater(y, surely);
                 let mut doubtful = lanes.greater(y, maybe);
                 if BOXED {
@@ -88,28 +138,27 @@ impl<T: Float, const BOXED: bool> Kernel for Sift<'_, T, BOXED> {
                     doubtful = lanes.except(doubtful, is_full);
                     let sides = [lanes.and(is_full, positive), lanes.except(is_full, positive)];
                     for (i, side) in sides.into_iter().enumerate() {
-                        lengths[1 + i].add(lanes, lanes.keep(side, y));
-                        counts[1 + i] += lanes.bits(side).count_ones();
+                        sums[2 + i].add(lanes, side, length);
+                        counts[1 + i] += lanes.held(side);
                     }
                 }
                 doubtful = lanes.except(doubtful, known);
-                let y = lanes.keep(known, y);
-                lengths[0].add(lanes, y);
-                squares.add_product(lanes, y, y);
-                counts[0] += lanes.bits(known).count_ones();
+                sums[0].add(lanes, known, length);
+                sums[1].add(lanes, known, Split::of_product(lanes, &SQUARES, y, y));
+                counts[0] += lanes.held(known);
                 if let Some(to) = self.to[used..].first_chunk_mut() {
                     lanes.compress(doubtful, e, to);
                 }
-                used += lanes.bits(doubtful).count_ones() as usize;
+                used += lanes.held(doubtful) as usize;
             }
         }
-        let vectors = full.len() + usize::from(tail.is_some());
-        let mut sums = Sums { counts: counts.map(i64::from), ..Sums::default() };
-        let [free, full, full_negative] = lengths;
-        for (sum, tally) in sums.lengths.iter_mut().zip([free, squares, full, full_negative]) {
-            *sum += tally.steps(lanes, vectors);
+        let [free, full, full_negative] = counts;
+        let terms = [(&LENGTHS, free), (&SQUARES, free), (&LENGTHS, full), (&LENGTHS, full_negative)];
+        let mut found = Sums { counts: counts.map(i64::from), ..Sums::default() };
+        for ((sum, chosen), (grid, count)) in found.lengths.iter_mut().zip(sums).zip(terms) {
+            *sum += chosen.steps(lanes, grid, count);
         }
-        (watch.extent(lanes), sums, used)
+        (watch.extent(lanes), found, used)
     }
 }
 
@@ -166,11 +215,11 @@ impl Kernel for SiftSingles<'_> {
                 let known = lanes.beyond(y, surely);
                 let doubtful = lanes.but(lanes.beyond(y, maybe), known);
                 powers.add(lanes, lanes.keep_singles(known, y));
-                count += lanes.chosen(known).count_ones();
+                count += lanes.held_singles(known);
                 if let Some(to) = self.to[used..].first_chunk_mut() {
                     lanes.compress_singles(doubtful, e, to);
                 }
-                used += lanes.chosen(doubtful).count_ones() as usize;
+                used += lanes.held_singles(doubtful) as usize;
             }
         }
         let largest = lanes.unpack_singles(largest).into_iter().fold(0.0, f32::max);

@@ -18,6 +18,9 @@ use crate::vecmath::Dd;
 /// Most by which t·y may exceed 2·l2 times the weight it makes, for the weight to keep its digits.
 const LOSS: f64 = 4096.0;
 
+/// Samples for one with a weight, from which on those without are worth being told apart first.
+const SPARSE: i64 = 4;
+
 impl<T: Float> Data<'_, '_, T> {
     /// Writes the weights at the price found for `l1` and `l2`, to `few` samples where no other can have
     /// one; `None`, with nothing written, where what rounding leaves of the price would show in them.
@@ -39,6 +42,12 @@ impl<T: Float> Data<'_, '_, T> {
             return Ok(None);
         }
         let response = Response::new::<T>(&terms, price, largest, size);
+        let awake: i64 = sums.counts.iter().sum();
+        let response = if awake < self.rows.total as i64 / SPARSE {
+            response.sparing(terms.cuts(price).woken, self.scale)
+        } else {
+            response
+        };
         let parts = match few {
             Some(few) => self.scatter(&response, few, output)?,
             None => self.respond(&response, output)?,

@@ -174,7 +174,7 @@ impl<T: Float> Kernel for Divide<'_, T> {
                 let free = lanes.except(free, lanes.greater(last, limit));
                 let is_held = lanes.except(lanes.greater(y, zero), between);
                 let is_open = lanes.and(is_held, lanes.greater(weight, most));
-                infinite += i64::from(lanes.bits(is_open).count_ones());
+                infinite += i64::from(lanes.held(is_open));
                 bound.add_product(lanes, y, lanes.keep(lanes.except(is_held, is_open), weight));
                 let counted = lanes.keep(free, y);
                 lengths.add(lanes, counted);

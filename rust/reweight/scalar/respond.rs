@@ -139,7 +139,7 @@ impl<T: Float> Kernel for Respond<'_, T> {
                 norm.add(lanes, size);
                 squares.add_product(lanes, size, size);
                 largest = lanes.max(size, largest);
-                nonzero += i64::from(lanes.bits(lanes.greater(size, zero)).count_ones());
+                nonzero += i64::from(lanes.held(lanes.greater(size, zero)));
             }
         }
         weights_tail.copy_from_slice(&last[0][..weights_tail.len()]);

@@ -283,7 +283,7 @@ impl<T: Float> Kernel for Norms<'_, T> {
             let size = lanes.abs(lanes.read(eight));
             sizes.add(lanes, size);
             squares.add_product(lanes, size, size);
-            nonzero += i64::from(lanes.bits(lanes.greater(size, zero)).count_ones());
+            nonzero += i64::from(lanes.held(lanes.greater(size, zero)));
         }
         ([sizes, squares].map(|sum| sum.steps(lanes, eights.len() + 1)), nonzero)
     }
