@@ -60,29 +60,41 @@ pub(crate) fn copy<T: Float>(context: &Context<'_>, values: &[T], out: &mut [T])
 /// C1 by stores that pass the caches by, where the machine has them; the faster of the two is the yardstick.
 pub(crate) fn stream<T: Float>(context: &Context<'_>, values: &[T], out: &mut [T]) -> Result<()> {
     context.map_chunks_mut(out, CHUNK, |first, out| {
-        let values = &values[first..first + out.len()];
-        #[cfg(target_arch = "x86_64")]
-        {
-            use std::arch::x86_64::{__m128i, _mm_loadu_si128, _mm_sfence, _mm_stream_si128};
-            // SAFETY: floats and vectors of them hold any bits, in the same layout.
-            let (head, vectors, tail) = unsafe { out.align_to_mut::<__m128i>() };
-            let (start, end) = (head.len(), values.len() - tail.len());
-            head.copy_from_slice(&values[..start]);
-            tail.copy_from_slice(&values[end..]);
-            let from = values[start..end].as_ptr().cast::<__m128i>();
-            for (i, vector) in vectors.iter_mut().enumerate() {
-                // SAFETY: the values between head and tail are as many bytes as the vectors; the load needs no
-                // alignment and the store has it.
-                unsafe { _mm_stream_si128(vector, _mm_loadu_si128(from.add(i))) };
-            }
-            // SAFETY: any x86-64 has it. Such stores are ordered by it alone.
-            unsafe { _mm_sfence() };
-        }
-        #[cfg(not(target_arch = "x86_64"))]
-        out.copy_from_slice(values);
+        past_caches(&values[first..first + out.len()], out);
+        publish();
     })?;
     black_box(out);
     Ok(())
+}
+
+/// Copies `values` by stores that pass the caches by, where the machine has them; [`publish`] comes after.
+pub(crate) fn past_caches<T: Float>(values: &[T], out: &mut [T]) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use std::arch::x86_64::{__m128i, _mm_loadu_si128, _mm_stream_si128};
+        // SAFETY: floats and vectors of them hold any bits, in the same layout.
+        let (head, vectors, tail) = unsafe { out.align_to_mut::<__m128i>() };
+        let (start, end) = (head.len(), values.len() - tail.len());
+        head.copy_from_slice(&values[..start]);
+        tail.copy_from_slice(&values[end..]);
+        let from = values[start..end].as_ptr().cast::<__m128i>();
+        for (i, vector) in vectors.iter_mut().enumerate() {
+            // SAFETY: the values between head and tail are as many bytes as the vectors; the load needs no
+            // alignment and the store has it.
+            unsafe { _mm_stream_si128(vector, _mm_loadu_si128(from.add(i))) };
+        }
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    out.copy_from_slice(values);
+}
+
+/// Orders such stores, which nothing else does.
+pub(crate) fn publish() {
+    // SAFETY: any x86-64 has it.
+    #[cfg(target_arch = "x86_64")]
+    unsafe {
+        std::arch::x86_64::_mm_sfence();
+    };
 }
 
 /// An array on large pages, where the system has them, as NumPy allocates its own; all of it mapped.

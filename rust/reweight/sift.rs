@@ -244,7 +244,15 @@ mod tests {
 
     fn assert_like_the_twin<T: Float>(psi: &[T], scale: f64) {
         let none = [f64::INFINITY; 2];
-        for (low, high) in [(0.0, 0.0), (0.25, 0.3), (1e-3, 0.1), (1e-30, 1e-20), (0.5, f64::INFINITY)] {
+        for (low, high) in [
+            (0.0, 0.0),
+            (0.25, 0.3),
+            (1e-3, 0.1),
+            (1e-30, 1e-20),
+            (0.5, f64::INFINITY),
+            (1.6, 1.65),
+            (f64::INFINITY, f64::INFINITY),
+        ] {
             let awake = || psi.iter().map(|x| x.to_f64() * scale).filter(|e| e.abs() > low);
             let mut exact: [Exact; 2] = std::array::from_fn(|_| Exact::default());
             for e in awake() {

@@ -19,7 +19,7 @@ use crate::vecmath::Dd;
 const LOSS: f64 = 4096.0;
 
 /// Samples for one with a weight, from which on those without are worth being told apart first.
-const SPARSE: i64 = 4;
+const SPARSE: i64 = 2;
 
 impl<T: Float> Data<'_, '_, T> {
     /// Writes the weights at the price found for `l1` and `l2`, to `few` samples where no other can have
