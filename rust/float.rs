@@ -40,6 +40,7 @@ pub trait Float: sealed::Sealed + Copy + PartialOrd + Send + Sync + std::fmt::De
     fn from_f64(value: f64) -> Self;
 
     /// The next smaller number.
+    #[must_use]
     fn next_below(self) -> Self;
 
     /// Position in the total order of the numbers, with −0 equal to +0. NaN has no place in it:

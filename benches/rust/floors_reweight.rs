@@ -97,7 +97,7 @@ impl<T: Native> Known<T> {
                                 let full = if line[i] > T::ZERO { self.full[0] } else { self.full[1] };
                                 let is_full = y > full;
                                 let y = y.to_f64();
-                                let free = if is_awake & !is_full { y } else { 0.0 };
+                                let free = if is_awake && !is_full { y } else { 0.0 };
                                 sums[0][i] += free;
                                 sums[1][i] += free * free;
                                 sums[2][i] += if is_full { y } else { 0.0 };
@@ -164,8 +164,8 @@ fn problem<T: Native>(n: usize) -> (Vec<T>, Dd, Options<'static, T>) {
 fn solves<T: Native>(level: Level, threads: usize, n: usize) -> Result<()> {
     let context = Context::new(Some(threads), &|| false)?;
     let (psi, wanted, plain) = problem::<T>(n);
-    let mut outs: [Vec<T>; 6] = std::array::from_fn(|_| array(n, |_| T::ZERO));
-    let [out, second, third, fourth, fifth, sixth] = &mut outs;
+    let mut outs: [Vec<T>; 8] = std::array::from_fn(|_| array(n, |_| T::ZERO));
+    let [out, second, third, fourth, fifth, sixth, seventh, eighth] = &mut outs;
     let facts = solve_into(&context, &psi, &[wanted], &plain, out)?;
     let mean = facts.l1_norm / n as f64;
     let sides = [3.0 * mean, 2.0 * mean];
@@ -184,8 +184,8 @@ fn solves<T: Native>(level: Level, threads: usize, n: usize) -> Result<()> {
                 &mut || free.respond(&context, &psi, fourth, false),
                 &mut || free.respond(&context, &psi, fifth, true),
                 &mut || in_box.sift::<true>(&context, &psi),
-                &mut || in_box.respond(&context, &psi, fourth, false),
-                &mut || in_box.respond(&context, &psi, fifth, true),
+                &mut || in_box.respond(&context, &psi, seventh, false),
+                &mut || in_box.respond(&context, &psi, eighth, true),
                 &mut || solve_into(&context, &psi, &[wanted], &plain, sixth).map(drop),
                 &mut || solve_sparse(&context, &psi, &[wanted], &sparse).map(drop),
                 &mut || solve_into(&context, &psi, &[wanted], &boxed, out).map(drop),
