@@ -212,12 +212,17 @@ fn path<T: Native>(level: Level, n: usize) -> Result<()> {
         let known = Known::new(&facts, [f64::INFINITY; 2]);
         let ratio = 900f64.powf(1.0 / (PRICES - 1) as f64);
         let l1s: Vec<f64> = (0..PRICES).map(|i| 1e-3 * facts.l1_max * ratio.powi(i as i32)).collect();
-        let fresh = || array(n, |_| T::ZERO);
+        // Pages that nobody has touched.
+        let fresh = || vec![T::ZERO; n];
         let [copies, floor, ours] = alternate(
             ROUNDS / 3,
             [
                 &mut || {
-                    let copies: Vec<Vec<T>> = l1s.iter().map(|_| array(n, |i| psi[i])).collect();
+                    let copies = l1s.iter().map(|_| {
+                        let mut out = fresh();
+                        copy(&context, &psi, &mut out).map(|()| out)
+                    });
+                    let copies = copies.collect::<Result<Vec<_>>>()?;
                     black_box(copies);
                     Ok(())
                 },
