@@ -484,12 +484,14 @@ fn free_weights_take_the_least_norm() {
 
 #[test]
 fn a_tiny_box_keeps_its_norm() {
-    let options =
-        Options { lower: Bound::All(-1.1741218805443996e-248), ..priced(0.0, 1.93059212368942e-197) };
+    let options = Options {
+        lower: Bound::All(-1.174_121_880_544_399_6e-248),
+        ..priced(0.0, 1.930_592_123_689_42e-197)
+    };
     for limit in [None, Some(f64::MAX)] {
         let options = Options { max_residual: limit, ..options };
         let solution = solve_with(&[1.75, 3.875], &[-2.0], &options);
-        assert_eq!(solution.facts.l1_norm, solution.weights.iter().map(|w| w.abs()).sum::<f64>());
+        assert_eq!(solution.facts.l1_norm, solution.weights.iter().map(Signed::abs).sum::<f64>());
         assert!(solution.facts.gap <= 1e-14 * solution.facts.objective, "{solution:?}");
     }
 }
@@ -506,8 +508,8 @@ fn a_box_next_to_the_largest_number_is_none() {
 fn prices_next_to_the_largest_number_keep_the_weights() {
     let options =
         Options { upper: Bound::All(3.875), max_residual: Some(1.67e-308), ..priced(21.76, f64::MAX) };
-    let solution = solve_with(&[1.75, 2.625], &[0.25390625], &options);
-    let wanted = [1.75, 2.625].map(|x| x * 0.25390625 / (1.75 * 1.75 + 2.625 * 2.625));
+    let solution = solve_with(&[1.75, 2.625], &[0.253_906_25], &options);
+    let wanted = [1.75, 2.625].map(|x| x * 0.253_906_25 / (1.75 * 1.75 + 2.625 * 2.625));
     for (w, wanted) in solution.weights.iter().zip(wanted) {
         assert!((w - wanted).abs() < 1e-14, "{solution:?}");
     }
