@@ -76,7 +76,7 @@ pub(super) fn solve<T: Float>(
         let prices = Prices { l2, ..prices };
         let mut descent = Descent { context, rows, prices, b, wanted, weights };
         let (Point { z: ended, mut effect, slope, .. }, is_last) =
-            descent.run(z, sample.metric(prices), budget)?;
+            descent.run(z, sample.metric(context, prices)?, budget)?;
         if last || budget.is_spent() {
             // What was written last may be of another point, or not what was added up.
             if !is_last || T::IS_SINGLE {

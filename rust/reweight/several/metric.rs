@@ -80,10 +80,10 @@ impl Sample {
     }
 
     /// The curvature at its solution.
-    pub(super) fn metric(&self, prices: Prices) -> Metric {
+    pub(super) fn metric(&self, context: &Context<'_>, prices: Prices) -> Result<Metric> {
         let l2 = prices.l2 / self.share;
         let free = responses(&self.cache, Prices { l2, ..prices }, &self.cache.pulls(&self.z)).1;
-        Metric { factor: self.cache.curvature(l2, &free), l2, pairs: Vec::new() }
+        Ok(Metric { factor: self.cache.curvature(context, l2, &free)?, l2, pairs: Vec::new() })
     }
 }
 

@@ -35,6 +35,7 @@ mod panel;
 mod pricing;
 mod products;
 mod rows;
+mod square;
 mod unique;
 mod working;
 

@@ -146,7 +146,7 @@ pub(super) fn newton(
             return Ok(free.len());
         }
         budget.spend(context);
-        let direction = direction(cache, goal.prices.l2, &gradient, &free);
+        let direction = direction(context, cache, goal.prices.l2, &gradient, &free)?;
         let step = line_search(cache, goal, z, &pulls, &direction, &free);
         for (z, d) in z.iter_mut().zip(&direction) {
             *z = *z + Dd::two_product(step, *d);
@@ -173,7 +173,13 @@ pub(super) fn gradient(effect: &[Dd], b: &[Dd], z: &[Dd]) -> Vec<Dd> {
 }
 
 /// −(∇²φ)⁻¹∇φ.
-fn direction(cache: &Cache, l2: f64, gradient: &[Dd], free: &[usize]) -> Vec<f64> {
+fn direction(
+    context: &Context<'_>,
+    cache: &Cache,
+    l2: f64,
+    gradient: &[Dd],
+    free: &[usize],
+) -> Result<Vec<f64>> {
     let mut direction: Vec<f64> = gradient.iter().map(|g| g.value()).collect();
     if free.len() < cache.k
         && let Some(factor) = Factor::new(cache.products(free, &vec![1.0; free.len()], l2), free.len())
@@ -191,12 +197,12 @@ fn direction(cache: &Cache, l2: f64, gradient: &[Dd], free: &[usize]) -> Vec<f64
             *d *= -2.0;
         }
     } else {
-        cache.curvature(l2, free).solve(&mut direction);
+        cache.curvature(context, l2, free)?.solve(&mut direction);
         for d in &mut direction {
             *d *= -2.0 * l2;
         }
     }
-    direction
+    Ok(direction)
 }
 
 /// How far to go along `direction`: 1 where φ still falls there (or no kink is passed), else to where
