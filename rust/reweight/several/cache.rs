@@ -85,6 +85,16 @@ impl Cache {
         Self { k, ..Self::default() }
     }
 
+    fn with_room(k: usize, rows: usize) -> Self {
+        Self {
+            k,
+            ids: Vec::with_capacity(rows),
+            rows: Vec::with_capacity(rows * k),
+            bounds: Vec::with_capacity(rows),
+            weights: Vec::with_capacity(rows),
+        }
+    }
+
     pub(super) fn len(&self) -> usize {
         self.ids.len()
     }
@@ -113,7 +123,7 @@ impl Cache {
         share: f64,
     ) -> Result<()> {
         let k = self.k;
-        let mut merged = Self::new(k);
+        let mut merged = Self::with_room(k, self.len() + ids.len());
         let packed = rows.gather(context, ids)?;
         let mut fresh = ids.iter().zip(packed.chunks_exact(k + 2)).peekable();
         for i in 0..=self.len() {
@@ -131,9 +141,9 @@ impl Cache {
     }
 
     /// Leaves the rows that `keep` tells by their place here.
-    pub(super) fn retain(&mut self, keep: impl Fn(usize) -> bool) {
-        let mut kept = Self::new(self.k);
-        for i in (0..self.len()).filter(|&i| keep(i)) {
+    pub(super) fn retain(&mut self, keep: impl Fn(&Self, usize) -> bool) {
+        let mut kept = Self::with_room(self.k, self.len());
+        for i in (0..self.len()).filter(|&i| keep(self, i)) {
             kept.push(self.ids[i], self.row(i), self.bounds[i], self.weights[i]);
         }
         *self = kept;
@@ -241,18 +251,7 @@ impl Cache {
 
     /// (2l2·∇²φ)⁻¹ where the rows of `free` move: Σψψᵀ + l2, as a factor.
     pub(super) fn curvature(&self, context: &Context<'_>, l2: f64, free: &[usize]) -> Result<Factor> {
-        let square = square(context, &self.rows, self.k, free)?;
-        let trace: f64 = (0..self.k).map(|c| square[c * self.k + c]).sum();
-        // Where rounding of the sums outweighs l2 it is raised until the factorisation goes through.
-        let mut ridge = l2;
-        loop {
-            let mut matrix = square.clone();
-            (0..self.k).for_each(|c| matrix[c * self.k + c] += ridge);
-            if let Some(factor) = Factor::new(matrix, self.k) {
-                return Ok(factor);
-            }
-            ridge = (ridge * 10.0).max(f64::EPSILON * trace).max(f64::MIN_POSITIVE);
-        }
+        Ok(Factor::ridged(&square(context, &self.rows, self.k, free)?, self.k, l2))
     }
 }
 

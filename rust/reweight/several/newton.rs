@@ -16,6 +16,8 @@ use crate::vecmath::Dd;
 
 /// From this part of ‖Ψ‖_F²/k on l2 is large enough to begin with.
 pub(super) const EASY: f64 = 1e-3;
+/// It need not be taken up from there where it is at least this part of that.
+pub(super) const SOFT: f64 = 0.1;
 /// l2 falls by this factor from stage to stage …
 const FALL: f64 = 0.1;
 /// … down to this part of ‖Ψ‖_F²/k where fewer than k rows move: the weights' rounding would grow.
