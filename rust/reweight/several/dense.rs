@@ -30,6 +30,9 @@ const FALL: f64 = 0.1;
 const LOOSE: f64 = 1e-3;
 /// ‖∇φ‖ of the last stage, of what the gap allows: the rest is for the rounding of the weights.
 const ENOUGH: f64 = 0.9;
+/// The same with all rows' curvature, of which a last step ends far below that: weights as near to the
+/// optimum as those of a working set.
+const SURE: f64 = 0.1;
 /// Rows of the sample: one in so many, at most so many for each criterion.
 const STRIDE: usize = 32;
 const MOST_EACH: usize = 1024;
@@ -78,7 +81,8 @@ pub(super) fn solve<T: Float>(
     let mut z = sample.z.clone();
     loop {
         let last = l2 <= least;
-        let wanted = if last { ENOUGH * gap.sqrt() } else { LOOSE * demand };
+        let enough = if rows.k <= FEW { SURE } else { ENOUGH };
+        let wanted = if last { enough * gap.sqrt() } else { LOOSE * demand };
         let prices = Prices { l2, ..prices };
         let mut descent = Descent { context, rows, prices, b, wanted, weights };
         // Without kinks a step with all rows' curvature is the last.
