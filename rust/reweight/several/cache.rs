@@ -6,6 +6,7 @@ use super::cholesky::Factor;
 use super::dot::{Price, dot};
 use super::panel::Panel;
 use super::rows::Rows;
+use super::square::square;
 use crate::error::Result;
 use crate::float::Float;
 use crate::par::Context;
@@ -84,6 +85,16 @@ impl Cache {
         Self { k, ..Self::default() }
     }
 
+    fn with_room(k: usize, rows: usize) -> Self {
+        Self {
+            k,
+            ids: Vec::with_capacity(rows),
+            rows: Vec::with_capacity(rows * k),
+            bounds: Vec::with_capacity(rows),
+            weights: Vec::with_capacity(rows),
+        }
+    }
+
     pub(super) fn len(&self) -> usize {
         self.ids.len()
     }
@@ -112,7 +123,7 @@ impl Cache {
         share: f64,
     ) -> Result<()> {
         let k = self.k;
-        let mut merged = Self::new(k);
+        let mut merged = Self::with_room(k, self.len() + ids.len());
         let packed = rows.gather(context, ids)?;
         let mut fresh = ids.iter().zip(packed.chunks_exact(k + 2)).peekable();
         for i in 0..=self.len() {
@@ -130,9 +141,9 @@ impl Cache {
     }
 
     /// Leaves the rows that `keep` tells by their place here.
-    pub(super) fn retain(&mut self, keep: impl Fn(usize) -> bool) {
-        let mut kept = Self::new(self.k);
-        for i in (0..self.len()).filter(|&i| keep(i)) {
+    pub(super) fn retain(&mut self, keep: impl Fn(&Self, usize) -> bool) {
+        let mut kept = Self::with_room(self.k, self.len());
+        for i in (0..self.len()).filter(|&i| keep(self, i)) {
             kept.push(self.ids[i], self.row(i), self.bounds[i], self.weights[i]);
         }
         *self = kept;
@@ -214,36 +225,6 @@ impl Cache {
         })
     }
 
-    /// Σ ψ_iψ_iᵀ over the rows of `which`, lower triangle.
-    pub(super) fn square(&self, which: &[usize]) -> Vec<f64> {
-        let k = self.k;
-        let mut matrix = vec![0.0; k * k];
-        dispatch(
-            #[inline(always)]
-            || {
-                let mut fours = which.chunks_exact(4);
-                for four in &mut fours {
-                    let [a, b, c, d] = [0, 1, 2, 3].map(|i| self.row(four[i]));
-                    for i in 0..k {
-                        let slots = &mut matrix[i * k..=i * k + i];
-                        let rows = a.iter().zip(b).zip(c).zip(d);
-                        for (slot, (((x, y), z), w)) in slots.iter_mut().zip(rows) {
-                            *slot += (a[i] * x + b[i] * y) + (c[i] * z + d[i] * w);
-                        }
-                    }
-                }
-                for &one in fours.remainder() {
-                    let row = self.row(one);
-                    for i in 0..k {
-                        let slots = &mut matrix[i * k..=i * k + i];
-                        slots.iter_mut().zip(row).for_each(|(slot, x)| *slot += row[i] * x);
-                    }
-                }
-            },
-        );
-        matrix
-    }
-
     /// The rows of `which`, each times its unit.
     pub(super) fn scaled(&self, which: &[usize], units: &[f64]) -> Vec<f64> {
         which.iter().zip(units).flat_map(|(&i, unit)| self.row(i).iter().map(move |x| x * unit)).collect()
@@ -269,19 +250,8 @@ impl Cache {
     }
 
     /// (2l2·∇²φ)⁻¹ where the rows of `free` move: Σψψᵀ + l2, as a factor.
-    pub(super) fn curvature(&self, l2: f64, free: &[usize]) -> Factor {
-        let square = self.square(free);
-        let trace: f64 = (0..self.k).map(|c| square[c * self.k + c]).sum();
-        // Where rounding of the sums outweighs l2 it is raised until the factorisation goes through.
-        let mut ridge = l2;
-        loop {
-            let mut matrix = square.clone();
-            (0..self.k).for_each(|c| matrix[c * self.k + c] += ridge);
-            if let Some(factor) = Factor::new(matrix, self.k) {
-                return factor;
-            }
-            ridge = (ridge * 10.0).max(f64::EPSILON * trace).max(f64::MIN_POSITIVE);
-        }
+    pub(super) fn curvature(&self, context: &Context<'_>, l2: f64, free: &[usize]) -> Result<Factor> {
+        Ok(Factor::ridged(&square(context, &self.rows, self.k, free)?, self.k, l2))
     }
 }
 

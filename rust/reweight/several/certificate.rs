@@ -181,7 +181,7 @@ pub(super) fn certify<T: Float>(
     let grid = grid(largest_effect(context, rows, b, weights)?);
     let parts = context.map_chunks(rows.n, rows.chunk(), |range| {
         let weights: Vec<f64> = weights[range.clone()].iter().map(|w| w.to_f64()).collect();
-        let steps = effect(rows.panel(range.clone()), Given(&weights), grid);
+        let steps = effect(rows.panel(range.clone()), Given(&weights), grid, true);
         let nonzero = weights.iter().filter(|weight| **weight != 0.0).count();
         let Terms { exact, bounded, excess } = terms(rows, prices, range.clone(), &price, &weights, nonzero);
         let mut sums = Sums { excess, nonzero, ..Sums::default() };

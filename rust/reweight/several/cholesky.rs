@@ -16,6 +16,20 @@ impl Factor {
         (kept.len() == size).then_some(factor)
     }
 
+    /// Factors `square`, positive semidefinite but for rounding, with `ridge` on the diagonal, which is raised
+    /// where rounding outweighs it until the factorisation goes through.
+    pub(super) fn ridged(square: &[f64], size: usize, mut ridge: f64) -> Self {
+        let trace: f64 = (0..size).map(|i| square[i * size + i]).sum();
+        loop {
+            let mut matrix = square.to_vec();
+            (0..size).for_each(|i| matrix[i * size + i] += ridge);
+            if let Some(factor) = Self::new(matrix, size) {
+                return factor;
+            }
+            ridge = (ridge * 10.0).max(f64::EPSILON * trace).max(f64::MIN_POSITIVE);
+        }
+    }
+
     /// Factors the rows and columns that do not depend on kept ones before them, and tells which: a pivot
     /// not above `least` of its diagonal entry is rounding.
     pub(super) fn independent(mut matrix: Vec<f64>, stride: usize, least: f64) -> (Self, Vec<usize>) {

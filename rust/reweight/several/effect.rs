@@ -3,10 +3,10 @@
 //! nearest cache; where there are few criteria, in its registers.
 
 use super::cache::Prices;
-use super::panel::{COLUMNS, Panel, dots_of_columns, load};
+use super::panel::{COLUMNS, Octet, Panel, dots_of_columns, load};
 use crate::fixed::{Grid, Steps};
 use crate::float::Float;
-use crate::lanes::{Kernel, Lanes, Tally, WIDTH, with_lanes};
+use crate::lanes::{Counter, Kernel, Lanes, WIDTH, with_lanes};
 use crate::reweight::Bound;
 
 /// The weights of eight rows from `first`; `pulls` gives ψ·z of them.
@@ -15,7 +15,7 @@ pub(super) trait Weights {
         &mut self,
         lanes: L,
         first: usize,
-        pulls: impl FnOnce(&[f64]) -> L::Floats,
+        pulls: impl FnOnce(&[Octet<1>]) -> L::Floats,
     ) -> L::Floats;
 }
 
@@ -28,7 +28,7 @@ impl Weights for Given<'_> {
         &mut self,
         lanes: L,
         first: usize,
-        _: impl FnOnce(&[f64]) -> L::Floats,
+        _: impl FnOnce(&[Octet<1>]) -> L::Floats,
     ) -> L::Floats {
         load(lanes, &self.0[first..])
     }
@@ -36,13 +36,23 @@ impl Weights for Given<'_> {
 
 /// Weights λ(z) in a box, written down as they come.
 pub(super) struct Answers<'a, T> {
-    pub(super) z: &'a [f64],
+    pub(super) z: &'a [Octet<1>],
     pub(super) prices: Prices,
     pub(super) lower: Bound<'a, T>,
     pub(super) upper: Bound<'a, T>,
     pub(super) to: &'a mut [T],
-    /// Whether weights count as written, rounded to their type.
-    pub(super) rounded: bool,
+    pub(super) written: Written,
+}
+
+/// What becomes of weights beside their effect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Written {
+    /// Nothing.
+    No,
+    /// They are written down …
+    Yes,
+    /// … and count as written, rounded to their type.
+    Rounded,
 }
 
 /// The bounds of eight rows from `first`.
@@ -60,40 +70,69 @@ impl<T: Float> Weights for Answers<'_, T> {
         &mut self,
         lanes: L,
         first: usize,
-        pulls: impl FnOnce(&[f64]) -> L::Floats,
+        pulls: impl FnOnce(&[Octet<1>]) -> L::Floats,
     ) -> L::Floats {
         let v = pulls(self.z);
-        let lower = bounds_of_eight(lanes, self.lower, first);
-        let upper = bounds_of_eight(lanes, self.upper, first);
-        let size = lanes.sub(lanes.abs(v), lanes.splat(self.prices.l1));
-        let pull = lanes.mul(lanes.max(size, lanes.splat(0.0)), lanes.splat(0.5 / self.prices.l2));
-        let weights = lanes.min(lanes.max(lanes.with_sign(pull, v), lower), upper);
-        // No weight is −0.
-        let weights = lanes.add(weights, lanes.splat(0.0));
-        lanes.write(weights, &mut self.to[first..]);
-        if self.rounded { lanes.rounded::<T>(weights) } else { weights }
+        self.answer(lanes, first, v).0
     }
 }
 
-/// Σψλ over the rows of `panel`, at most [`Grid::ROOM`] of them.
-pub(super) fn effect<T: Float>(panel: Panel<'_, T>, weights: impl Weights, grid: Grid) -> Vec<Steps> {
-    with_lanes(Effect { panel, weights, grid })
+impl<T: Float> Answers<'_, T> {
+    /// The weights that count of eight rows from `first` with ψ·z = v, and which of them move with v.
+    #[inline(always)]
+    pub(super) fn answer<L: Lanes>(&mut self, lanes: L, first: usize, v: L::Floats) -> (L::Floats, L::Mask) {
+        let lower = bounds_of_eight(lanes, self.lower, first);
+        let upper = bounds_of_eight(lanes, self.upper, first);
+        let size = lanes.sub(lanes.abs(v), lanes.splat(self.prices.l1));
+        let zero = lanes.splat(0.0);
+        let pull = lanes.mul(lanes.max(size, zero), lanes.splat(0.5 / self.prices.l2));
+        let wanted = lanes.with_sign(pull, v);
+        let inside = lanes.except(lanes.greater(size, zero), lanes.greater(lower, wanted));
+        let moves = lanes.except(inside, lanes.greater(wanted, upper));
+        let mut weights = lanes.min(lanes.max(wanted, lower), upper);
+        if self.written != Written::No {
+            // No weight is −0.
+            weights = lanes.add(weights, zero);
+            lanes.write(weights, &mut self.to[first..]);
+        }
+        if self.written == Written::Rounded {
+            weights = lanes.rounded::<T>(weights);
+        }
+        (weights, moves)
+    }
 }
 
-struct Effect<'a, T, W> {
+/// Σψλ over the rows of `panel`, at most [`Grid::ROOM`] of them, to the last bit of `grid` or, not `fine`, of
+/// its coarse half.
+pub(super) fn effect<T: Float>(
+    panel: Panel<'_, T>,
+    weights: impl Weights,
+    grid: Grid,
+    fine: bool,
+) -> Vec<Steps> {
+    if fine {
+        with_lanes(Effect::<_, _, true> { panel, weights, grid })
+    } else {
+        with_lanes(Effect::<_, _, false> { panel, weights, grid })
+    }
+}
+
+struct Effect<'a, T, W, const FINE: bool> {
     panel: Panel<'a, T>,
     weights: W,
     grid: Grid,
 }
 
-impl<T: Float, W: Weights> Effect<'_, T, W> {
+impl<T: Float, W: Weights, const FINE: bool> Effect<'_, T, W, FINE> {
     #[inline(always)]
     fn by_columns<L: Lanes>(self, lanes: L) -> Vec<Steps> {
         let Self { panel, mut weights, grid } = self;
         let k = panel.k;
-        let (mut tallies, mut columns) = ([Tally::new(lanes, grid); COLUMNS], [lanes.splat(0.0); COLUMNS]);
+        let mut tallies = [Counter::<L, FINE>::new(lanes, grid); COLUMNS];
+        let mut columns = [lanes.splat(0.0); COLUMNS];
         let mut eights = 0;
         panel.each_eight(
+            lanes,
             #[inline(always)]
             |first, eight| {
                 eight.turn(lanes, &mut columns);
@@ -117,9 +156,11 @@ impl<T: Float, W: Weights> Effect<'_, T, W> {
     fn by_rows<L: Lanes>(self, lanes: L) -> Vec<Steps> {
         let Self { panel, mut weights, grid } = self;
         let k = panel.k;
-        let mut octets = vec![Tally::new(lanes, grid); k.div_ceil(WIDTH)];
+        let scale = lanes.splat(panel.scale);
+        let mut octets = vec![Counter::<L, FINE>::new(lanes, grid); k.div_ceil(WIDTH)];
         let mut eights = 0;
         panel.each_eight(
+            lanes,
             #[inline(always)]
             |first, eight| {
                 let weights = lanes.store(weights.of_eight(
@@ -132,12 +173,22 @@ impl<T: Float, W: Weights> Effect<'_, T, W> {
                     return;
                 }
                 eights += 1;
-                for (o, tally) in octets.iter_mut().enumerate() {
-                    let mut sums = *tally;
-                    for (i, &weight) in weights.iter().enumerate() {
-                        sums.add_product(lanes, eight.octet(lanes, i, o), lanes.splat(weight));
+                for (i, weights) in weights.as_chunks::<4>().0.iter().enumerate() {
+                    let [(a, a_rest), (b, b_rest), (c, c_rest), (d, d_rest)] = eight.four(i);
+                    for ((((tally, a), b), c), d) in octets.iter_mut().zip(a).zip(b).zip(c).zip(d) {
+                        let mut sums = *tally;
+                        for (x, &weight) in [a, b, c, d].into_iter().zip(weights) {
+                            let x = lanes.mul(lanes.read(x), scale);
+                            sums.add_product(lanes, x, lanes.splat(weight));
+                        }
+                        *tally = sums;
                     }
-                    *tally = sums;
+                    if let (false, Some(tally)) = (a_rest.is_empty(), octets.last_mut()) {
+                        for (x, &weight) in [a_rest, b_rest, c_rest, d_rest].into_iter().zip(weights) {
+                            let x = lanes.mul(load(lanes, x), scale);
+                            tally.add_product(lanes, x, lanes.splat(weight));
+                        }
+                    }
                 }
             },
         );
@@ -146,7 +197,7 @@ impl<T: Float, W: Weights> Effect<'_, T, W> {
     }
 }
 
-impl<T: Float, W: Weights> Kernel for Effect<'_, T, W> {
+impl<T: Float, W: Weights, const FINE: bool> Kernel for Effect<'_, T, W, FINE> {
     type Output = Vec<Steps>;
 
     #[inline(always)]
@@ -158,6 +209,7 @@ impl<T: Float, W: Weights> Kernel for Effect<'_, T, W> {
 #[cfg(test)]
 mod tests {
     use super::super::dot::dot;
+    use super::super::panel::octets;
     use super::*;
     use crate::fixed::Fixed;
     use crate::vecmath::Dd;
@@ -204,14 +256,26 @@ mod tests {
                 };
                 let mut own = vec![1.0; n];
                 let [lower, upper] = bounds.each_ref().map(|bounds| Bound::Each(bounds));
-                let answers = Answers { z: &z, prices, lower, upper, to: &mut own, rounded: false };
-                assert_eq!(total(effect(panel, answers, grid)), sum(&weights), "k = {k}, n = {n}");
+                let answers =
+                    Answers { z: &octets([&z]), prices, lower, upper, to: &mut own, written: Written::Yes };
+                assert_eq!(total(effect(panel, answers, grid, true)), sum(&weights), "k = {k}, n = {n}");
                 assert_eq!(own, weights);
-                assert_eq!(total(effect(panel, Given(&weights), grid)), sum(&weights));
+                assert_eq!(total(effect(panel, Given(&weights), grid, true)), sum(&weights));
+                let coarse = total(effect(panel, Given(&weights), grid, false));
+                for (coarse, fine) in coarse.iter().zip(sum(&weights)) {
+                    assert!((*coarse - fine).value().abs() <= grid.coarse_error(n));
+                }
                 let (mut single, bound) = (vec![1f32; n], Bound::All);
                 let (lower, upper) = (bound(f32::NEG_INFINITY), bound(f32::INFINITY));
-                let answers = Answers { z: &z, prices, lower, upper, to: &mut single, rounded: true };
-                let steps = effect(panel, answers, grid);
+                let answers = Answers {
+                    z: &octets([&z]),
+                    prices,
+                    lower,
+                    upper,
+                    to: &mut single,
+                    written: Written::Rounded,
+                };
+                let steps = effect(panel, answers, grid, true);
                 let free = |row: &[f64]| {
                     let v = dot(row, scale, &z);
                     (((v.abs() - prices.l1).max(0.0) * (0.5 / prices.l2)).copysign(v) + 0.0) as f32

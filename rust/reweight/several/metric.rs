@@ -14,7 +14,7 @@ pub(super) const SAMPLE: usize = 4096;
 /// Rows of a sample that move, for each criterion, from which its price is worth starting at.
 const EACH: usize = 4;
 /// ‖∇φ‖ relative to ‖b‖ to which its problem is solved: it is another one than that of all rows by more.
-const LOOSE: f64 = 1e-5;
+const LOOSE: f64 = 1e-3;
 /// Halvings by which a point on a ray is found: the sample knows no more digits of it.
 const HALVINGS: usize = 16;
 
@@ -80,10 +80,10 @@ impl Sample {
     }
 
     /// The curvature at its solution.
-    pub(super) fn metric(&self, prices: Prices) -> Metric {
+    pub(super) fn metric(&self, context: &Context<'_>, prices: Prices) -> Result<Metric> {
         let l2 = prices.l2 / self.share;
         let free = responses(&self.cache, Prices { l2, ..prices }, &self.cache.pulls(&self.z)).1;
-        Metric { factor: self.cache.curvature(l2, &free), l2, pairs: Vec::new() }
+        Ok(Metric::new(self.cache.curvature(context, l2, &free)?, l2))
     }
 }
 
@@ -96,6 +96,11 @@ pub(super) struct Metric {
 }
 
 impl Metric {
+    /// Of the curvature of which `factor` is (2l2·∇²φ).
+    pub(super) fn new(factor: Factor, l2: f64) -> Self {
+        Self { factor, l2, pairs: Vec::new() }
+    }
+
     /// −(∇²φ)⁻¹·gradient.
     pub(super) fn direction(&self, gradient: &[f64]) -> Vec<f64> {
         let mut d: Vec<f64> = gradient.iter().map(|g| -g).collect();

@@ -6,12 +6,13 @@
 //!   cache: [Newton's method](newton) on the dual with l2 continued down, then, where l2 is too small for
 //!   it, an [active-set method](face) on the primal. A [pricing](pricing) pass over all rows, at the cost
 //!   of a product Ψz, says what is missing; two to seven suffice as a rule.
-//! * Where many weights move, every step reads [all rows](dense), with the metric of a sample.
+//! * Where many weights move, every step reads [all rows](dense), with the metric of a sample or, of up to
+//!   four criteria, with the [curvature](curved) of all rows, summed in the same reading.
 //!
 //! The cost model: a working set of w rows costs about 20 Newton steps of w·k² flops in one thread, the
 //! dense route about 8 passes; w is at least the number of weights that move. So the working set is
 //! taken where at most an eighth of the weights can move, as told by the pulls at rest (they only fall
-//! as z does), else by the sample's solution. It then begins at that price or, where too few rows of the
+//! as z does), else by the sample's solution, unless of up to four criteria that is near already. It then begins at that price or, where too few rows of the
 //! sample move to tell it, at the best price on the way from that of the weights at rest to zero.
 //!
 //! Who finds the weights also says what they achieve, without another look at the rows: a pricing pass
@@ -24,6 +25,7 @@
 mod cache;
 mod certificate;
 mod cholesky;
+mod curved;
 mod dense;
 mod dot;
 mod effect;
@@ -35,6 +37,7 @@ mod panel;
 mod pricing;
 mod products;
 mod rows;
+mod square;
 mod unique;
 mod working;
 
@@ -48,10 +51,11 @@ use crate::vecmath::Dd;
 
 use cache::Prices;
 use certificate::{certify, certify_answers};
+use curved::FEW;
 use metric::{SAMPLE, Sample};
-use newton::{Budget, EASY};
+use newton::{Budget, EASY, SOFT};
 use pricing::{furthest, price};
-use rows::Rows;
+use rows::{Pulls, Rows};
 use working::{Begin, Found, NEAR, working_set};
 
 /// Rows up to which the whole problem is a working set.
@@ -134,8 +138,8 @@ struct Solver<'a, T> {
 }
 
 impl<T: Float> Solver<'_, T> {
-    /// `pulls` is 2Ψb on this shard, `l1_max` its largest entry on all.
-    fn solve(&self, pulls: &[f64], l1_max: f64, budget: &mut Budget, weights: &mut [T]) -> Result<Answer> {
+    /// `l1_max` is the largest of `pulls` on all shards.
+    fn solve(&self, pulls: &Pulls, l1_max: f64, budget: &mut Budget, weights: &mut [T]) -> Result<Answer> {
         let (context, rows, prices) = (self.context, self.rows, self.prices);
         let rest = self.resting_residual()?;
         let z: Vec<Dd> = rest.iter().map(|&r| Dd::new(-2.0) * r).collect();
@@ -165,7 +169,9 @@ impl<T: Float> Solver<'_, T> {
             let typical = rows.squares / rows.k as f64;
             let softened = Prices { l2: prices.l2.max(1e-6 * typical), ..prices };
             let free = drawn.solve(context, softened, self.b)?;
-            sparse = free <= 1.0 / SPARSE as f64;
+            // With all rows' curvature in a step few steps are left of a sample's price.
+            let is_quick = rows.k <= FEW && prices.l2 >= SOFT * EASY * typical && drawn.price(free).is_some();
+            sparse = free <= 1.0 / SPARSE as f64 && !is_quick;
             start = start.or_else(|| drawn.price(free));
             sample = Some(drawn);
         }
@@ -226,12 +232,12 @@ impl<T: Float> Solver<'_, T> {
     }
 
     /// How many rows would move at rest, where that is at zero: compared as rounded, like l1_max itself.
-    fn count(&self, pulls: &[f64]) -> Result<usize> {
+    fn count(&self, pulls: &Pulls) -> Result<usize> {
         let l1 = self.prices.l1;
         let parts = self.context.map_chunks(pulls.len(), self.rows.chunk(), |range| {
             dispatch(
                 #[inline(always)]
-                || pulls[range].iter().map(|v| i64::from(v.abs() > l1)).sum::<i64>(),
+                || range.map(|j| i64::from(pulls.size(j) > l1)).sum::<i64>(),
             )
         })?;
         let mut count = [parts.into_iter().sum()];
@@ -241,11 +247,11 @@ impl<T: Float> Solver<'_, T> {
 
     /// The rows here that would move at rest if l1 were `level`: how far they are above it, and their places
     /// among all rows.
-    fn violators(&self, pulls: &[f64], level: f64) -> Result<Vec<(f64, usize)>> {
+    fn violators(&self, pulls: &Pulls, level: f64) -> Result<Vec<(f64, usize)>> {
         let first = self.rows.first;
         let parts = self.context.map_chunks(pulls.len(), self.rows.chunk(), |range| {
-            let over = range.filter(|&j| pulls[j].abs() > level);
-            over.map(|j| (pulls[j].abs() - level, first + j)).collect::<Vec<_>>()
+            let over = range.filter(|&j| pulls.size(j) > level);
+            over.map(|j| (pulls.size(j) - level, first + j)).collect::<Vec<_>>()
         })?;
         Ok(parts.into_iter().flatten().collect())
     }

@@ -16,6 +16,8 @@ use crate::vecmath::Dd;
 
 /// From this part of ‖Ψ‖_F²/k on l2 is large enough to begin with.
 pub(super) const EASY: f64 = 1e-3;
+/// It need not be taken up from there where it is at least this part of that.
+pub(super) const SOFT: f64 = 0.1;
 /// l2 falls by this factor from stage to stage …
 const FALL: f64 = 0.1;
 /// … down to this part of ‖Ψ‖_F²/k where fewer than k rows move: the weights' rounding would grow.
@@ -146,7 +148,7 @@ pub(super) fn newton(
             return Ok(free.len());
         }
         budget.spend(context);
-        let direction = direction(cache, goal.prices.l2, &gradient, &free);
+        let direction = direction(context, cache, goal.prices.l2, &gradient, &free)?;
         let step = line_search(cache, goal, z, &pulls, &direction, &free);
         for (z, d) in z.iter_mut().zip(&direction) {
             *z = *z + Dd::two_product(step, *d);
@@ -173,7 +175,13 @@ pub(super) fn gradient(effect: &[Dd], b: &[Dd], z: &[Dd]) -> Vec<Dd> {
 }
 
 /// −(∇²φ)⁻¹∇φ.
-fn direction(cache: &Cache, l2: f64, gradient: &[Dd], free: &[usize]) -> Vec<f64> {
+fn direction(
+    context: &Context<'_>,
+    cache: &Cache,
+    l2: f64,
+    gradient: &[Dd],
+    free: &[usize],
+) -> Result<Vec<f64>> {
     let mut direction: Vec<f64> = gradient.iter().map(|g| g.value()).collect();
     if free.len() < cache.k
         && let Some(factor) = Factor::new(cache.products(free, &vec![1.0; free.len()], l2), free.len())
@@ -191,12 +199,12 @@ fn direction(cache: &Cache, l2: f64, gradient: &[Dd], free: &[usize]) -> Vec<f64
             *d *= -2.0;
         }
     } else {
-        cache.curvature(l2, free).solve(&mut direction);
+        cache.curvature(context, l2, free)?.solve(&mut direction);
         for d in &mut direction {
             *d *= -2.0 * l2;
         }
     }
-    direction
+    Ok(direction)
 }
 
 /// How far to go along `direction`: 1 where φ still falls there (or no kink is passed), else to where

@@ -27,11 +27,15 @@ impl<T: Float> Panel<'_, T> {
     /// Calls `f` with the place of the first of eight rows and those rows, the last ones filled up with
     /// rows of zeros.
     #[inline(always)]
-    pub(super) fn each_eight(self, mut f: impl FnMut(usize, Eight<'_, T>)) {
+    pub(super) fn each_eight<L: Lanes>(self, lanes: L, mut f: impl FnMut(usize, Eight<'_, T>)) {
         let Self { rows, k, scale } = self;
         let mut eights = rows.chunks_exact(WIDTH * k);
         let mut first = 0;
         for rows in &mut eights {
+            let octets_of_line = if T::IS_SINGLE { 2 } else { 1 };
+            for line in rows.as_chunks::<WIDTH>().0.iter().step_by(octets_of_line) {
+                lanes.prefetch(line);
+            }
             f(first, Eight { rows, k, scale });
             first += WIDTH;
         }
@@ -51,23 +55,18 @@ pub(super) struct Eight<'a, T> {
     scale: f64,
 }
 
-/// Which numbers of z numbers of rows go with.
-#[derive(Clone, Copy)]
-pub(super) enum Place {
-    /// One column of eight rows.
-    Column(usize),
-    /// Eight neighbouring columns of a row.
-    Octet(usize),
-}
+/// Eight neighbouring columns of Z prices.
+pub(super) type Octet<const Z: usize> = [[f64; WIDTH]; Z];
 
-impl Place {
-    #[inline(always)]
-    pub(super) fn of<L: Lanes>(self, lanes: L, z: &[f64]) -> L::Floats {
-        match self {
-            Self::Column(c) => lanes.splat(z[c]),
-            Self::Octet(o) => load(lanes, &z[o * WIDTH..]),
+/// Prices in octets, the last one filled up with zeros.
+pub(super) fn octets<const Z: usize>(prices: [&[f64]; Z]) -> Vec<Octet<Z>> {
+    let mut octets = vec![[[0.0; WIDTH]; Z]; prices[0].len().div_ceil(WIDTH)];
+    for (i, price) in prices.into_iter().enumerate() {
+        for (octet, numbers) in octets.iter_mut().zip(price.chunks(WIDTH)) {
+            octet[i][..numbers.len()].copy_from_slice(numbers);
         }
     }
+    octets
 }
 
 /// The first eight numbers, filled up with zeros.
@@ -79,12 +78,14 @@ pub(super) fn load<L: Lanes, T: Float>(lanes: L, from: &[T]) -> L::Floats {
     }
 }
 
-impl<T: Float> Eight<'_, T> {
-    /// The numbers of columns 8·`o` to 8·`o` + 7 of row `i`, filled up with zeros.
+impl<'a, T: Float> Eight<'a, T> {
+    /// Rows 4·`i` to 4·`i` + 3: the whole octets of each, and what is left of it.
     #[inline(always)]
-    pub(super) fn octet<L: Lanes>(self, lanes: L, i: usize, o: usize) -> L::Floats {
-        let x = load(lanes, &self.rows[i * self.k + o * WIDTH..(i + 1) * self.k]);
-        lanes.mul(x, lanes.splat(self.scale))
+    pub(super) fn four(self, i: usize) -> [(&'a [[T; WIDTH]], &'a [T]); 4] {
+        let (a, rest) = self.rows[4 * i * self.k..].split_at(self.k);
+        let (b, rest) = rest.split_at(self.k);
+        let (c, rest) = rest.split_at(self.k);
+        [a.as_chunks(), b.as_chunks(), c.as_chunks(), rest[..self.k].as_chunks()]
     }
 
     /// Writes every column of at most `COLUMNS` to `columns`.
@@ -114,36 +115,54 @@ impl<T: Float> Eight<'_, T> {
         }
     }
 
-    /// What `add` makes of all numbers of each row, in the eight sums that [`super::dot::dot`] keeps: a lane
-    /// for each row. `columns` is room to work in.
+    /// What `add` makes of all numbers of each row and the prices that go with them, in the eight sums that
+    /// [`super::dot::dot`] keeps: a lane for each row. `columns` is room to work in.
     #[inline(always)]
-    pub(super) fn sums<L: Lanes, const N: usize>(
+    pub(super) fn sums<L: Lanes, const N: usize, const Z: usize>(
         self,
         lanes: L,
         columns: &mut [L::Floats; COLUMNS],
-        add: impl FnMut(&mut [L::Floats; N], L::Floats, Place),
+        prices: &[Octet<Z>],
+        add: impl FnMut(&mut [L::Floats; N], L::Floats, [L::Floats; Z]),
     ) -> [[L::Floats; N]; WIDTH] {
         if self.k <= COLUMNS {
             self.turn(lanes, columns);
-            sums_of_columns(lanes, &columns[..self.k], add)
+            sums_of_columns(lanes, &columns[..self.k], prices, add)
         } else {
-            self.sums_of_rows(lanes, add)
+            self.sums_of_rows(lanes, prices, add)
         }
     }
 
     #[inline(always)]
-    fn sums_of_rows<L: Lanes, const N: usize>(
+    fn sums_of_rows<L: Lanes, const N: usize, const Z: usize>(
         self,
         lanes: L,
-        mut add: impl FnMut(&mut [L::Floats; N], L::Floats, Place),
+        prices: &[Octet<Z>],
+        mut add: impl FnMut(&mut [L::Floats; N], L::Floats, [L::Floats; Z]),
     ) -> [[L::Floats; N]; WIDTH] {
-        let mut rows = [[lanes.splat(0.0); N]; WIDTH];
-        for (i, row) in rows.iter_mut().enumerate() {
-            let mut sums = *row;
-            for o in 0..self.k.div_ceil(WIDTH) {
-                add(&mut sums, self.octet(lanes, i, o), Place::Octet(o));
+        let (scale, mut rows) = (lanes.splat(self.scale), [[lanes.splat(0.0); N]; WIDTH]);
+        let mut price = [lanes.splat(0.0); Z];
+        for (i, rows) in rows.as_chunks_mut::<4>().0.iter_mut().enumerate() {
+            // Kept apart, in registers.
+            let mut four = *rows;
+            let [(a, a_rest), (b, b_rest), (c, c_rest), (d, d_rest)] = self.four(i);
+            for ((((octet, a), b), c), d) in prices.iter().zip(a).zip(b).zip(c).zip(d) {
+                for (price, octet) in price.iter_mut().zip(octet) {
+                    *price = lanes.load(octet);
+                }
+                for (sums, x) in four.iter_mut().zip([a, b, c, d]) {
+                    add(sums, lanes.mul(lanes.read(x), scale), price);
+                }
             }
-            *row = sums;
+            if let (false, Some(octet)) = (a_rest.is_empty(), prices.last()) {
+                for (price, octet) in price.iter_mut().zip(octet) {
+                    *price = lanes.load(octet);
+                }
+                for (sums, x) in four.iter_mut().zip([a_rest, b_rest, c_rest, d_rest]) {
+                    add(sums, lanes.mul(load(lanes, x), scale), price);
+                }
+            }
+            *rows = four;
         }
         let mut turned = rows;
         for n in 0..N {
@@ -166,35 +185,52 @@ impl<T: Float> Eight<'_, T> {
 
     /// ψ·z of all rows, of more than `COLUMNS` numbers.
     #[inline(always)]
-    pub(super) fn dots_of_rows<L: Lanes>(self, lanes: L, z: &[f64]) -> L::Floats {
-        across(lanes, &self.sums_of_rows(lanes, product(lanes, z)), 0)
+    pub(super) fn dots_of_rows<L: Lanes>(self, lanes: L, z: &[Octet<1>]) -> L::Floats {
+        let sums = self.sums_of_rows(
+            lanes,
+            z,
+            #[inline(always)]
+            |sum, x, z| product(lanes, sum, x, z),
+        );
+        across(lanes, &sums, 0)
     }
 }
 
 /// ψ·z of eight rows, given as columns.
 #[inline(always)]
-pub(super) fn dots_of_columns<L: Lanes>(lanes: L, columns: &[L::Floats], z: &[f64]) -> L::Floats {
-    across(lanes, &sums_of_columns(lanes, columns, product(lanes, z)), 0)
+pub(super) fn dots_of_columns<L: Lanes>(lanes: L, columns: &[L::Floats], z: &[Octet<1>]) -> L::Floats {
+    let sums = sums_of_columns(
+        lanes,
+        columns,
+        z,
+        #[inline(always)]
+        |sum, x, z| product(lanes, sum, x, z),
+    );
+    across(lanes, &sums, 0)
 }
 
 #[inline(always)]
-pub(super) fn product<L: Lanes>(lanes: L, z: &[f64]) -> impl FnMut(&mut [L::Floats; 1], L::Floats, Place) {
-    #[inline(always)]
-    move |[sum], x, place| *sum = lanes.add(*sum, lanes.mul(x, place.of(lanes, z)))
+pub(super) fn product<L: Lanes>(lanes: L, [sum]: &mut [L::Floats; 1], x: L::Floats, [z]: [L::Floats; 1]) {
+    *sum = lanes.add(*sum, lanes.mul(x, z));
 }
 
 #[inline(always)]
-fn sums_of_columns<L: Lanes, const N: usize>(
+fn sums_of_columns<L: Lanes, const N: usize, const Z: usize>(
     lanes: L,
     columns: &[L::Floats],
-    mut add: impl FnMut(&mut [L::Floats; N], L::Floats, Place),
+    prices: &[Octet<Z>],
+    mut add: impl FnMut(&mut [L::Floats; N], L::Floats, [L::Floats; Z]),
 ) -> [[L::Floats; N]; WIDTH] {
     let mut sums = [[lanes.splat(0.0); N]; WIDTH];
-    for (o, columns) in columns.chunks(WIDTH).enumerate() {
+    for (columns, octet) in columns.chunks(WIDTH).zip(prices) {
         // Unrolled, so that the sums stay in registers.
         for (slot, sum) in sums.iter_mut().enumerate() {
             if let Some(&x) = columns.get(slot) {
-                add(sum, x, Place::Column(o * WIDTH + slot));
+                let mut price = [lanes.splat(0.0); Z];
+                for (price, octet) in price.iter_mut().zip(octet) {
+                    *price = lanes.splat(octet[slot]);
+                }
+                add(sum, x, price);
             }
         }
     }

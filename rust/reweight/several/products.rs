@@ -1,7 +1,7 @@
 //! Products of contiguous rows with a price, of [eight rows](super::panel) at a time.
 
 use super::dot::Price;
-use super::panel::{COLUMNS, Panel, across, product};
+use super::panel::{COLUMNS, Panel, across, octets, product};
 use crate::float::Float;
 use crate::lanes::{Kernel, Lanes, with_lanes};
 
@@ -41,12 +41,19 @@ impl<T: Float> Kernel for Dots<'_, T> {
     #[inline(always)]
     fn run<L: Lanes>(self, lanes: L) -> Vec<f64> {
         let Self { panel, z } = self;
-        let n = panel.len();
+        let (n, z) = (panel.len(), octets([z]));
         let (mut dots, mut columns) = (vec![0.0; n], [lanes.splat(0.0); COLUMNS]);
         panel.each_eight(
+            lanes,
             #[inline(always)]
             |first, eight| {
-                let sums = eight.sums(lanes, &mut columns, product(lanes, z));
+                let sums = eight.sums(
+                    lanes,
+                    &mut columns,
+                    &z,
+                    #[inline(always)]
+                    |sum, x, z| product(lanes, sum, x, z),
+                );
                 lanes.write(across(lanes, &sums, 0), &mut dots[first..]);
             },
         );
@@ -66,18 +73,20 @@ impl<T: Float> Kernel for Survey<'_, T> {
     #[inline(always)]
     fn run<L: Lanes>(self, lanes: L) -> Surveyed {
         let Self { panel, z, dots } = self;
-        let zero = lanes.splat(0.0);
+        let (z, zero) = (octets([z]), lanes.splat(0.0));
         let (mut squares, mut columns) = (vec![0.0; dots.len()], [zero; COLUMNS]);
         let (mut longest, mut steepest, mut largest) = (zero, zero, zero);
         panel.each_eight(
+            lanes,
             #[inline(always)]
             |first, eight| {
                 let sums = eight.sums(
                     lanes,
                     &mut columns,
+                    &z,
                     #[inline(always)]
-                    |[dot, square], x, place| {
-                        *dot = lanes.add(*dot, lanes.mul(x, place.of(lanes, z)));
+                    |[dot, square], x, [z]| {
+                        *dot = lanes.add(*dot, lanes.mul(x, z));
                         *square = lanes.add(*square, lanes.mul(x, x));
                         largest = lanes.max(lanes.abs(x), largest);
                     },
@@ -117,22 +126,23 @@ impl<T: Float> Kernel for Pairs<'_, T> {
     #[inline(always)]
     fn run<L: Lanes>(self, lanes: L) -> [Vec<f64>; 2] {
         let Self { panel, z } = self;
-        let n = panel.len();
+        let (n, z) = (panel.len(), octets([&z.hi, &z.lo]));
         let (mut pulls, mut columns) = ([vec![0.0; n], vec![0.0; n]], [lanes.splat(0.0); COLUMNS]);
         panel.each_eight(
+            lanes,
             #[inline(always)]
             |first, eight| {
                 let mut sums = eight.sums(
                     lanes,
                     &mut columns,
+                    &z,
                     #[inline(always)]
-                    |[hi, lo], x, place| {
-                        let price = place.of(lanes, &z.hi);
+                    |[hi, lo], x, [price, more]| {
                         let product = lanes.mul(x, price);
                         let off = lanes.fma(x, price, lanes.sub(lanes.splat(-0.0), product));
                         let [sum, tail] = two_sum(lanes, *hi, product);
                         *hi = sum;
-                        let rest = lanes.add(off, lanes.mul(x, place.of(lanes, &z.lo)));
+                        let rest = lanes.add(off, lanes.mul(x, more));
                         *lo = lanes.add(*lo, lanes.add(tail, rest));
                     },
                 );

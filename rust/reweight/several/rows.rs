@@ -52,6 +52,24 @@ pub(super) struct Rows<'a, T> {
     pub(super) steepest: f64,
 }
 
+/// 2Ψb on this shard: the pulls on the weights at rest, where that is at zero.
+pub(super) struct Pulls {
+    raw: Vec<f64>,
+    /// A power of two.
+    unit: f64,
+}
+
+impl Pulls {
+    pub(super) fn len(&self) -> usize {
+        self.raw.len()
+    }
+
+    #[inline(always)]
+    pub(super) fn size(&self, j: usize) -> f64 {
+        (self.raw[j] * self.unit).abs()
+    }
+}
+
 /// What the first pass finds, in the units of the numbers it read.
 #[derive(Default)]
 struct Survey {
@@ -70,7 +88,7 @@ impl<'a, T: Float> Rows<'a, T> {
         psi: &'a [T],
         b: &[Dd],
         [lower, upper]: [Bound<'a, T>; 2],
-    ) -> Result<(Self, Vec<Dd>, Vec<f64>)> {
+    ) -> Result<(Self, Vec<Dd>, Pulls)> {
         let (k, shards) = (b.len(), context.shards());
         let n = psi.len() / k;
         let place = shards.rows(n)?;
@@ -113,12 +131,6 @@ impl<'a, T: Float> Rows<'a, T> {
         rows.scale = c;
         rows.largest = extremes[0] * c;
         let unit = unit * unit;
-        context.map_chunks_mut(&mut v, BLOCK, |_, slots| {
-            dispatch(
-                #[inline(always)]
-                || slots.iter_mut().for_each(|v| *v *= unit),
-            );
-        })?;
         Exact::over_shards(shards, std::slice::from_mut(&mut survey.squares))?;
         rows.squares = survey.squares.value().value() * unit;
         let mut extremes = [survey.longest * unit, rows.furthest_rest(context)?, survey.steepest * unit];
@@ -127,7 +139,7 @@ impl<'a, T: Float> Rows<'a, T> {
         rows.furthest_rest = extremes[1];
         rows.rests_at_zero = extremes[1] == 0.0;
         rows.steepest = extremes[2];
-        Ok((rows, b, v))
+        Ok((rows, b, Pulls { raw: v, unit }))
     }
 
     fn survey(&self, context: &Context<'_>, b: &[f64], v: &mut [f64]) -> Result<Survey> {
@@ -290,14 +302,20 @@ impl<'a, T: Float> Rows<'a, T> {
     /// The rows `ids` (places among all shards' rows) as doubles, each followed by its bounds.
     pub(super) fn gather(&self, context: &Context<'_>, ids: &[usize]) -> Result<Vec<f64>> {
         let width = self.k + 2;
-        let mut words = vec![0i64; ids.len() * width];
-        for (&id, slots) in ids.iter().zip(words.chunks_exact_mut(width)) {
+        let mut numbers = Vec::with_capacity(ids.len() * width);
+        for &id in ids {
             if (self.first..self.first + self.n).contains(&id) {
                 let j = id - self.first;
-                let numbers = self.row(j).iter().map(|x| x.to_f64() * self.scale).chain(self.bounds(j));
-                slots.iter_mut().zip(numbers).for_each(|(slot, x)| *slot = x.to_bits().cast_signed());
+                numbers.extend(self.row(j).iter().map(|x| x.to_f64() * self.scale));
+                numbers.extend(self.bounds(j));
+            } else {
+                numbers.resize(numbers.len() + width, 0.0);
             }
         }
+        if context.shards().is_whole() {
+            return Ok(numbers);
+        }
+        let mut words: Vec<i64> = numbers.into_iter().map(|x| x.to_bits().cast_signed()).collect();
         context.shards().sum(&mut words)?;
         Ok(words.into_iter().map(|word| f64::from_bits(word.cast_unsigned())).collect())
     }
@@ -312,7 +330,7 @@ impl<'a, T: Float> Rows<'a, T> {
         let grid = grid(most);
         let parts = context.map_chunks(self.n, self.chunk(), |range| {
             let weights: Vec<f64> = range.clone().map(&weight).collect();
-            effect(self.panel(range), Given(&weights), grid)
+            effect(self.panel(range), Given(&weights), grid, true)
         })?;
         self.joined(context, &grid, parts)
     }
@@ -335,13 +353,18 @@ impl<'a, T: Float> Rows<'a, T> {
         grid: &Grid,
         parts: Vec<Vec<Steps>>,
     ) -> Result<Vec<Dd>> {
-        let mut sums = vec![Fixed::default(); self.k];
-        for part in parts {
-            sums.iter_mut().zip(part).for_each(|(sum, steps)| *sum += steps);
-        }
-        Fixed::over_shards(context.shards(), &mut sums)?;
-        Ok(sums.into_iter().map(|sum| sum.value(grid)).collect())
+        Ok(joined(context, self.k, parts)?.into_iter().map(|sum| sum.value(grid)).collect())
     }
+}
+
+/// The `count` sums of all chunks of all shards.
+pub(super) fn joined(context: &Context<'_>, count: usize, parts: Vec<Vec<Steps>>) -> Result<Vec<Fixed>> {
+    let mut sums = vec![Fixed::default(); count];
+    for part in parts {
+        sums.iter_mut().zip(part).for_each(|(sum, steps)| *sum += steps);
+    }
+    Fixed::over_shards(context.shards(), &mut sums)?;
+    Ok(sums)
 }
 
 /// The grid of ψ_jcλ_j where no weight is larger than `most`.

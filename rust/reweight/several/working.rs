@@ -80,21 +80,21 @@ pub(super) fn working_set<T: Float>(
             Status::Stalled
         };
         let is_last = status != Status::Stalled || priced.count == 0;
-        if best.as_ref().is_none_or(|best| total < best.gap) {
+        let is_best = best.as_ref().is_none_or(|best| total < best.gap);
+        if is_last && is_best {
+            return Ok(Some(Found { cache, z, others: priced.terms, gap: total, status }));
+        }
+        if is_best {
             let (cache, z) = (cache.clone(), z.clone());
             best = Some(Found { cache, z, others: priced.terms, gap: total, status });
         }
         if is_last {
-            if let Some(found) = &mut best {
-                found.status = status;
-            }
-            break;
+            return Ok(best.map(|best| Found { status, ..best }));
         }
         if round < LEAVING {
             let pulls = cache.pulls(&z);
-            let kept = cache.clone();
-            cache.retain(|i| {
-                kept.weights[i] != kept.resting(i) || pulls[i].hi.abs() >= (1.0 - SLACK) * prices.l1
+            cache.retain(|cache, i| {
+                cache.weights[i] != cache.resting(i) || pulls[i].hi.abs() >= (1.0 - SLACK) * prices.l1
             });
         }
         let room = (2 * cache.len()).max(few(rows.k, rows.total));

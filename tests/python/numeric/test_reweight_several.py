@@ -271,7 +271,7 @@ def test_the_instruction_sets_give_the_same_bits():
 
 @pytest.mark.parametrize("box", [None, 0.01, 1.0])
 @pytest.mark.parametrize("kind", ["plain", "heavy tails", "one outlier", "steps"])
-@pytest.mark.parametrize(("k", "n"), [(5, 9000), (17, 9000), (33, 20000)])
+@pytest.mark.parametrize(("k", "n"), [(2, 9000), (4, 20000), (5, 9000), (17, 9000), (33, 20000)])
 def test_no_tail_outlier_or_box_leaves_many_moving_weights_unsolved(k, n, kind, box):
     """Where a sample of the rows says little of the curvature, and kinks stop quasi-Newton steps."""
     rng = np.random.default_rng(k)
