@@ -1,7 +1,8 @@
-"""Run the benches and record their tables in benches/RESULTS.md: ``python record.py [bench_name ...]``.
+"""Run the benches and record their tables in benches/RESULTS.md: ``python record.py [name ...]``.
 
-A bench is a script ``bench_*.py`` beside this file that prints Markdown. Without names every one runs but
-the `STUDIES`; a bench that does not run, or fails, keeps the section it has.
+A bench prints Markdown: a script ``bench_*.py`` beside this file, or ``benches/rust/floors_*.rs``, what any
+method must do at the least, which cargo runs. Without names every one runs but the `STUDIES`; a bench that
+does not run, or fails, keeps the section it has.
 """
 
 import os
@@ -14,13 +15,14 @@ from pathlib import Path
 from puma_fast import _core
 
 HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
 RESULTS = HERE.parent / "RESULTS.md"
 STUDIES = {"bench_influence", "bench_lds"}
 """Benches of a quarter of an hour and more, which make environments for the rivals; run by name."""
 
 PREAMBLE = """# Results
 
-Each section is the output of one script in `benches/python`, written by `make bench`.
+Each section is the output of one bench in `benches/python` or `benches/rust`, written by `make bench`.
 """
 
 
@@ -39,38 +41,56 @@ def commit() -> str:
     """Name the commit measured, marked where a file other than the results differs from it."""
 
     def git(*arguments: str) -> str:
-        return subprocess.check_output(["git", *arguments], cwd=HERE.parents[1], text=True).strip()
+        return subprocess.check_output(["git", *arguments], cwd=ROOT, text=True).strip()
 
     changed = git("status", "--porcelain", "--untracked-files=no", "--", ".", ":!benches/RESULTS.md")
     return git("rev-parse", "--short", "HEAD") + (" with changes" if changed else "")
+
+
+def benches() -> dict[str, list[str]]:
+    """Find every bench and the command that runs it in `ROOT`."""
+    scripts = {path.stem: path.relative_to(ROOT) for path in HERE.glob("bench_*.py")}
+    floors = [path.stem for path in ROOT.glob("benches/rust/floors_*.rs")]
+    commands = {name: [sys.executable, str(path)] for name, path in scripts.items()}
+    commands |= {name: ["cargo", "bench", "--locked", "--bench", name] for name in floors}
+    return dict(sorted(commands.items()))
+
+
+def version(command: list[str]) -> str:
+    """Name what a bench is run by: this Python, or the Rust that cargo compiles with."""
+    if command[0] == sys.executable:
+        return f"Python {platform.python_version()}"
+    return subprocess.check_output(["rustc", "--version"], cwd=ROOT, text=True).split(" (")[0]
 
 
 def main(names: list[str]) -> int:
     """Run the benches called `names`, or all, and rewrite their sections."""
     if _core.build_profile != "release":
         sys.exit("the compiled module is a debug build; its times would mean nothing: run make bench")
-    scripts = {path.stem: path for path in sorted(HERE.glob("bench_*.py"))}
-    unknown = set(names) - set(scripts)
+    known = benches()
+    unknown = set(names) - set(known)
     if unknown:
-        sys.exit(f"no bench {', '.join(sorted(unknown))}; there are {', '.join(scripts)}")
+        sys.exit(f"no bench {', '.join(sorted(unknown))}; there are {', '.join(known)}")
 
     text = RESULTS.read_text() if RESULTS.exists() else ""
-    parts = re.split(r"^## (bench_\w+)\n", text, flags=re.MULTILINE)[1:]
+    parts = re.split(r"^## (\w+)\n", text, flags=re.MULTILINE)[1:]
     sections = dict(zip(parts[::2], parts[1::2], strict=True))
     failed = []
-    for name in names or sorted(set(scripts) - STUDIES):
+    for name in names or [name for name in known if name not in STUDIES]:
         print(f"== {name}", flush=True)
-        run = subprocess.run([sys.executable, scripts[name]], stdout=subprocess.PIPE, text=True, check=False)
-        print(run.stdout)
-        if run.returncode:
+        command = known[name]
+        try:
+            run = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True)
+        except (OSError, subprocess.CalledProcessError) as error:
+            print(error)
             failed.append(name)
             continue
-        sections[name] = (
-            f"\n`python benches/python/{name}.py` at commit {commit()} on {machine()}, "
-            f"Python {platform.python_version()}.\n\n{run.stdout.strip()}\n\n"
-        )
+        print(run.stdout)
+        typed = " ".join(command).replace(sys.executable, "python")
+        where = f"at commit {commit()} on {machine()}, {version(command)}"
+        sections[name] = f"\n`{typed}` {where}.\n\n{run.stdout.strip()}\n\n"
     kept = "\n".join(
-        f"## {name}\n{sections[name]}".rstrip() + "\n" for name in sorted(sections) if name in scripts
+        f"## {name}\n{sections[name]}".rstrip() + "\n" for name in sorted(sections) if name in known
     )
     RESULTS.write_text(f"{PREAMBLE}\n{kept}")
     if failed:
