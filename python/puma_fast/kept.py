@@ -52,10 +52,9 @@ class Kept:
         self._made: dict[bytes, Any] = {}
         self._made_bytes = 0
 
-    @property
-    def room(self) -> int:
-        """Bytes of what is made that may be kept on top of what is there."""
-        return MEMORY - self._made_bytes if self._is_open else 0
+    def room(self, *, leaving: float = 0.0) -> int:
+        """Give the bytes that may be made on top of what is there, `leaving` a part of all to others."""
+        return max(0, int(MEMORY * (1.0 - leaving)) - self._made_bytes) if self._is_open else 0
 
     def made(self, maker: object, positions: NDArray[np.int64]) -> Any:
         """Give what `maker` made of the batch at these positions, None where it is not there."""
@@ -65,7 +64,7 @@ class Kept:
         """Keep what `maker` made of a batch, where there is room; what another one made is let go."""
         if self._maker != maker:
             self._maker, self._made, self._made_bytes = maker, {}, 0
-        if nbytes <= self.room:
+        if nbytes <= self.room():
             self._made[positions.tobytes()] = made
             self._made_bytes += nbytes
 

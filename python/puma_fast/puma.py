@@ -82,9 +82,10 @@ class Puma:
         Generalised Gauss-Newton matrix, exact Hessian or empirical Fisher matrix of J; the last is no
         approximation of the others far from the optimum of a well-specified model.
     solver : {"cg", "nystrom", "lanczos", "lissa", "exact"} or Solver, default "cg"
-        How H⁻¹ is applied: conjugate gradients, which recycle what they learn from one solve to the next;
-        the same preconditioned; low rank; the Neumann series; or H formed, for small models. Classes with
-        options of their own are in `puma_fast.score.solve`.
+        How H⁻¹ is applied: conjugate gradients, which recycle what they learn from one solve to the next and
+        are preconditioned by the few samples that hold most of the curvature, where they are few; the same
+        preconditioned by Nyström's sketch; low rank; the Neumann series; or H formed, for small models.
+        Classes with options of their own are in `puma_fast.score.solve`.
     damping : float or "auto", default "auto"
         Added to the curvature's diagonal; "auto" is 1e-3 of its largest eigenvalue.
     batch_size : int or "auto", optional

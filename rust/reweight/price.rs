@@ -107,7 +107,7 @@ impl Terms {
             return Cuts { woken: f64::INFINITY, full: [f64::INFINITY; 2] };
         }
         // Nor is a y of 0, such as fills up a vector, ever above a cut.
-        let below = |x: f64| x.next_down().max(0.0);
+        let below = |x: f64| if x == 0.0 { x } else { x.next_down() };
         let threshold = |size: Dd| {
             if price.hi == f64::INFINITY { Dd::default() } else { size / price }
         };
@@ -115,11 +115,11 @@ impl Terms {
         let woken = threshold(Dd::new(self.l1));
         let woken = if woken.lo < 0.0 { below(woken.hi) } else { woken.hi };
         let full = self.room.map(|room| {
-            if room == f64::INFINITY {
-                return room;
-            }
             // … and y ≥ x exactly when it is above the largest one below x.
             let full = threshold(Dd::new(self.l1) + Dd::two_product(2.0 * self.l2, room));
+            if !full.hi.is_finite() {
+                return f64::INFINITY;
+            }
             if full.lo > 0.0 { full.hi } else { below(full.hi) }
         });
         Cuts { woken, full }

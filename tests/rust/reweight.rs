@@ -495,6 +495,14 @@ fn a_tiny_box_keeps_its_norm() {
 }
 
 #[test]
+fn a_box_next_to_the_largest_number_is_none() {
+    let psi = [-1.625, 4.125, -0.75, 14.5, -29.5];
+    let open = solve_with(&psi, &[3.25], &Options::default());
+    let boxed = solve_with(&psi, &[3.25], &Options { upper: Bound::All(f64::MAX), ..Options::default() });
+    assert_eq!((boxed.weights, boxed.facts.l1_norm), (open.weights, open.facts.l1_norm));
+}
+
+#[test]
 fn prices_next_to_the_largest_number_keep_the_weights() {
     let options =
         Options { upper: Bound::All(3.875), max_residual: Some(1.67e-308), ..priced(21.76, f64::MAX) };

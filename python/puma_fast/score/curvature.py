@@ -24,6 +24,7 @@ from torch.func import grad, vjp, vmap
 from puma_fast import sweep
 from puma_fast.kept import MEMORY
 from puma_fast.score.forward import one_by_one
+from puma_fast.score.heaviest import heaviest
 from puma_fast.score.recorded import Recorded, TooLargeError
 
 if TYPE_CHECKING:
@@ -46,6 +47,9 @@ VECTORS_AT_ONCE = 4
 """Vectors that share one evaluation of the model, whose activations take so many times the memory. Four cost
 a third of four alone on a digits MLP and two thirds on a small CNN; eight took the CNN out of the cache."""
 
+LEFT_TO_A_PART = 0.25
+"""What the graphs of all samples leave to those of a part of them, which is multiplied by more often."""
+
 _SAME = 1e-3
 """Relative difference of two products that is taken for rounding, in float32 and with cancellation."""
 
@@ -67,9 +71,13 @@ class Curvature:
         Which matrix; an `objective` given whole has no outputs, so it takes "hessian" or "fisher".
     damping : float
         Added to the diagonal, at least 0.
+    positions : ndarray of shape (m,), int64, optional
+        The samples whose H_i are added up, by default all; 1/n stays.
 
     Attributes
     ----------
+    share : float
+        The samples that a product reads, as a part of all.
     products : int
         Products with one vector formed so far.
     bar : tqdm or None
@@ -77,7 +85,13 @@ class Curvature:
     """
 
     def __init__(
-        self, objective: Objective, samples: Samples, kind: Kind = "ggn", damping: float = 0.0
+        self,
+        objective: Objective,
+        samples: Samples,
+        kind: Kind = "ggn",
+        damping: float = 0.0,
+        *,
+        positions: NDArray[np.int64] | None = None,
     ) -> None:
         if not isinstance(kind, str) or kind not in KINDS:
             msg = f"curvature must be one of {', '.join(KINDS)}, got {kind!r}"
@@ -92,6 +106,8 @@ class Curvature:
         self.samples = samples
         self.kind = kind
         self.damping = float(damping)
+        self.positions = positions
+        self.share = 1.0 if positions is None else len(positions) / samples.n
         self.products = 0
         self.bar: tqdm[Any] | None = None
         self._shares_evaluations = True
@@ -105,6 +121,13 @@ class Curvature:
     def blocks(self) -> list[int]:
         """The sizes of the parameter tensors, in their order."""
         return [value.numel() for value in self.objective.parameters.values()]
+
+    def heaviest(self) -> Curvature | None:
+        """Give the curvature of the few samples that hold most of it; None where they are not few."""
+        few = heaviest(self.objective, self.samples, self.kind)
+        if few is None:
+            return None
+        return Curvature(self.objective, self.samples, self.kind, self.damping, positions=few)
 
     def rehearse(self, batch: Any) -> None:
         """Try a product on a few samples; where it comes out the same recorded, others will be.
@@ -130,13 +153,14 @@ class Curvature:
         tangents = [layout.split(row) for row in rows]
 
         def products(places: NDArray[np.int64], batch: Any) -> Tensor:
-            several = self._walked(places, batch, tangents)
+            where = places if self.positions is None else self.positions[places]
+            several = self._walked(where, batch, tangents)
             if several is None:
                 several = self._several(_PRODUCTS[self.kind](self.objective, batch), tangents)
             return torch.stack([layout.join(moved) for moved in several])
 
         nought = torch.zeros_like(rows, memory_format=torch.contiguous_format)
-        total = sweep.total(self.samples, products, nought, description="curvature")
+        total = sweep.total(self.samples, products, nought, self.positions, description="curvature")
         self.products += len(rows)
         if self.bar is not None:
             self.bar.update(len(rows))
@@ -145,19 +169,20 @@ class Curvature:
         return total / self.samples.n + (self.objective.weight_decay + self.damping) * vectors
 
     def _walked(
-        self, places: NDArray[np.int64], batch: Any, tangents: list[dict[str, Tensor]]
+        self, where: NDArray[np.int64], batch: Any, tangents: list[dict[str, Tensor]]
     ) -> list[dict[str, Tensor]] | None:
         """Apply a batch's recorded product to every tangent; None where there cannot be one."""
         kept, maker = self.samples.kept, (self.objective, self.kind)
-        product: Recorded | Literal[False] | None = kept.made(maker, places)
+        product: Recorded | Literal[False] | None = kept.made(maker, where)
+        room = kept.room(leaving=LEFT_TO_A_PART if self.positions is None else 0.0)
         try:
-            if product is None and kept.room > 0 and self.kind in self.objective.recordable:
-                product = Recorded(self.objective, batch, self.kind, kept.room)
-                kept.keep(maker, places, product, product.nbytes)
+            if product is None and room > 0 and self.kind in self.objective.recordable:
+                product = Recorded(self.objective, batch, self.kind, room)
+                kept.keep(maker, where, product, product.nbytes)
             return [product(tangent) for tangent in tangents] if product else None
         except _UNRECORDABLE:
             # Nor are the other products with this batch to try.
-            kept.keep(maker, places, False, 0)
+            kept.keep(maker, where, False, 0)
             return None
 
     def _several(self, product: Product, tangents: list[dict[str, Tensor]]) -> list[dict[str, Tensor]]:

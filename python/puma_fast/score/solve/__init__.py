@@ -13,6 +13,7 @@ from puma_fast.score.solve.lanczos import KrylovSpace, Lanczos, krylov_space
 from puma_fast.score.solve.lissa import Lissa
 from puma_fast.score.solve.precondition import Jacobi, Nystrom, Preconditioner
 from puma_fast.score.solve.protocol import Operator, Solve, Solver, Status, checked_limits
+from puma_fast.score.solve.subsampled import Subsampled
 
 __all__ = [
     "SOLVERS",
@@ -28,6 +29,7 @@ __all__ = [
     "Solve",
     "Solver",
     "Status",
+    "Subsampled",
     "krylov_space",
     "solver_named",
 ]
@@ -41,7 +43,8 @@ def solver_named(solver: str | Solver, tol: float, max_iter: int) -> Solver:
     Parameters
     ----------
     solver : str or Solver
-        ``"cg"``: `ConjugateGradient`; ``"nystrom"``: the same, preconditioned by `Nystrom`;
+        ``"cg"``: `ConjugateGradient`, preconditioned by `Subsampled` where that pays; ``"nystrom"``: by
+        `Nystrom`;
         ``"lanczos"``: low rank, `Lanczos`; ``"lissa"``: `Lissa`; ``"exact"``: dense, `Exact`.
     tol : float
         Relative residual to reach.
@@ -62,7 +65,7 @@ def solver_named(solver: str | Solver, tol: float, max_iter: int) -> Solver:
             raise TypeError(msg)
         return solver
     if solver == "cg":
-        return ConjugateGradient(tol, max_iter)
+        return ConjugateGradient(tol, max_iter, preconditioner=Subsampled())
     if solver == "nystrom":
         return ConjugateGradient(tol, max_iter, preconditioner=Nystrom())
     if solver == "lanczos":

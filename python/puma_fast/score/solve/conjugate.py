@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
@@ -146,13 +147,16 @@ class ConjugateGradient:
         x, r = directions.solve_within(rhs)
         smooth = _Smoothed(torch.zeros_like(rhs), rhs)
         smooth.mix(x, r)
-        products = 0
-        while products < budget:
+        lowest: float | None = None
+        products, spent = 0, self._spent()
+        while products + math.ceil(self._spent() - spent) < budget:
             active = smooth.r.norm(dim=0) > target
             if not bool(active.any()):
                 break
             z = r[:, active] if self.preconditioner is None else self.preconditioner.apply(r[:, active])
-            d = _independent(directions.conjugated(z / z.norm(dim=0)))[:, : budget - products]
+            lengths = z.norm(dim=0)
+            z = z / lengths.where(lengths > 0, lengths.new_ones(()))
+            d = _independent(directions.conjugated(z))[:, : budget - products]
             if d.shape[1] == 0:
                 break
             images = operator @ d
@@ -163,13 +167,18 @@ class ConjugateGradient:
             curvatures, rotation = torch.linalg.eigh((form + form.T) / 2)
             d, images = d @ rotation, images @ rotation
             if float(curvatures[0]) <= 0.0:
-                return _Run(smooth.x, products, directions.smallest_ritz(d, curvatures))
+                lowest = directions.smallest_ritz(d, curvatures)
+                break
             directions.add(d / curvatures.sqrt(), images / curvatures.sqrt())
             # Over all directions, not the last alone: elsewhere it takes out what rounding put in.
             step, r = directions.solve_within(r)
             x = x + step
             smooth.mix(x, r)
-        return _Run(smooth.x, products, None)
+        return _Run(smooth.x, products + math.ceil(self._spent() - spent), lowest)
+
+    def _spent(self) -> float:
+        """Give the products that the preconditioner has spent on its applications, if it spends any."""
+        return getattr(self.preconditioner, "spent", 0.0)
 
 
 class _Run(NamedTuple):

@@ -19,7 +19,10 @@ PRECONDITIONERS = ("jacobi", "nystrom")
 
 
 class Preconditioner(Protocol):
-    """A symmetric positive definite approximation of A⁻¹."""
+    """A symmetric positive definite approximation of A⁻¹.
+
+    One that spends products on being applied counts them in an attribute ``spent``.
+    """
 
     def fit(self, operator: Operator, device: torch.device) -> int:
         """Learn the operator; give the number of products that it took."""
