@@ -1,17 +1,18 @@
 """Order: top-k, sets and sorting, ours against NumPy, torch, polars, pyarrow, pandas and bottleneck.
 
 Run with ``python benches/python/bench_order.py [--n 10000000]``; prints Markdown for benches/RESULTS.md.
-R1 is one read-only pass over the scores, the faster of NumPy's sum and our own scan with as many threads;
-all are timed in turn in one loop. A set of n/2 is as many int64 positions in fresh memory, so beside it
-stands what NumPy takes to fill such an array: the goal is 3 R1 and that. NumPy's AVX-512 sorting is slow on
-some processors (x86-simd-sort issue 6), so it is also run with ``NPY_DISABLE_CPU_FEATURES`` set, and the
-faster of the two is the rival.
+R1 is one read-only pass over the scores, the fastest of NumPy's sum and maximum and our own scan with as many
+threads; all are timed in turn in one loop, for whoever comes after a rival finds the caches full of its data.
+A set of n/2 is as many int64 positions in fresh memory, so beside it stands what NumPy takes to fill such an
+array: the goal is 3 R1 and that. NumPy's AVX-512 sorting is slow on some processors (x86-simd-sort issue 6),
+so it is also run with ``NPY_DISABLE_CPU_FEATURES`` set, and the faster of the two is the rival.
 A rival that is not installed is named, not passed over.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import subprocess
 import sys
@@ -155,6 +156,7 @@ def goals(n: int, threads: int, rounds: int) -> None:
         options = {"nan": nan, "n_threads": threads}
         calls = {
             "sum": x.sum,
+            "max": x.max,
             "scan": lambda x=x: pf.select_scores(x, at_least=np.inf, nan="last", n_threads=threads),
             "top": lambda x=x, o=options: pf.top_k(x, 1000, **o),
             "more": lambda x=x, o=options: pf.top_k(x, 100_000, **o),
@@ -168,7 +170,7 @@ def goals(n: int, threads: int, rounds: int) -> None:
             "wide": lambda x=wide, o=options: pf.argsort(x, **o),
         }
         seconds |= alternate(sorts, rounds, min)[0]
-        pass_ = min(seconds["sum"], seconds["scan"])
+        pass_ = min(seconds[way] for way in ("sum", "max", "scan"))
         print(
             f"| {name} | {pass_ * 1e3:.2f} | {x.nbytes / pass_ / 1e9:.0f} | {seconds['top'] / pass_:.2f} "
             f"| {seconds['more'] / pass_:.2f} | {seconds['half'] / pass_:.2f} "
@@ -190,6 +192,7 @@ def filters(n: int, threads: int, rounds: int) -> None:
         calls = {
             "scan": lambda: pf.select_scores(x, at_least=np.inf, n_threads=threads),
             "sum": x.sum,
+            "max": x.max,
             "once": lambda k=k: pf.suspects(x, sure, k, n_threads=threads),
             "steps": lambda k=k, o=options: pf.difference(pf.bottom_k(x, k, **o), pf.top_k(sure, k, **o)),
             "numpy": lambda k=k: np.setdiff1d(
@@ -197,7 +200,7 @@ def filters(n: int, threads: int, rounds: int) -> None:
             ),
         }
         seconds, _ = alternate(calls, rounds, min)
-        pass_ = min(seconds["sum"], seconds["scan"])
+        pass_ = min(seconds[way] for way in ("sum", "max", "scan"))
         columns = " | ".join(f"{seconds[way] / pass_:.2f}" for way in ("once", "steps", "numpy"))
         print(f"| {k:,} | {columns} |", flush=True)
     print()
@@ -215,10 +218,18 @@ def against(n: int, threads: int, rounds: int) -> None:
     print(f"| {threads} thread(s) | rival | ours, ms | ours / R1 | rival, ms | rival / R1 | ratio |")
     print("|---|---|---|---|---|---|---|")
     for job, calls in contenders.items():
-        seconds, _ = alternate({"ours": ours[job], **calls}, rounds, min)
-        scan = {"scan": lambda: pf.select_scores(x, at_least=np.inf, n_threads=threads), "sum": x.sum}
-        pass_ = min(alternate(scan, 3 * rounds, min)[0].values())
-        times = {rival: time for rival, time in seconds.items() if rival != "ours"}
+        scans = {
+            "scan": lambda: pf.select_scores(x, at_least=np.inf, n_threads=threads),
+            "max": x.max,
+            "sum": x.sum,
+        }
+        turns = {"ours": ours[job]}
+        for rival, scan in itertools.zip_longest(calls, scans):
+            turns |= {rival: calls[rival]} if rival else {}
+            turns |= {scan: scans[scan]} if scan else {}
+        seconds, _ = alternate(turns, rounds, min)
+        pass_ = min(seconds[scan] for scan in scans)
+        times = {rival: seconds[rival] for rival in calls}
         if job in narrow:
             times["numpy without AVX-512"] = narrow[job]
         for rival, time in times.items():

@@ -105,6 +105,14 @@ pub(crate) fn array<T: Copy>(len: usize, value: impl FnMut(usize) -> T) -> Vec<T
     values
 }
 
+/// Zeros on large pages that nobody has touched yet, as a result of NumPy's is born: to enter them is a part of
+/// writing to them.
+pub(crate) fn fresh(len: usize) -> Vec<i64> {
+    let mut zeros = vec![0; len];
+    large_pages(&mut zeros);
+    zeros
+}
+
 #[cfg(target_os = "linux")]
 fn large_pages<T>(memory: &mut [T]) {
     const MADV_HUGEPAGE: i32 = 14;

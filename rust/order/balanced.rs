@@ -1,7 +1,8 @@
 //! Pruning class by class in memory: one pass counts the samples of each class in bins of about equal
 //! weight, which gives the classes, their sizes and the bin of each class's cut; a second marks what lies
 //! behind it and lists the few in that bin, of which the cut is chosen; the marks are then written as
-//! positions. Files and shards go the way of narrow.rs, which keeps no marks.
+//! positions. Where there are few classes bracketed.rs does with one pass. Files and shards go the way of
+//! narrow.rs, which keeps no marks.
 
 use std::ops::Range;
 
@@ -73,7 +74,7 @@ impl<T: Score, L: Label> Balanced<'_, T, L> {
     pub(super) fn kept<'s>(
         &self,
         context: &Context<'_>,
-        quotas: impl FnOnce(&[usize], Vec<usize>) -> Result<Vec<usize>>,
+        quotas: impl Fn(&[usize], Vec<usize>) -> Result<Vec<usize>>,
     ) -> Result<Option<Selection<'s>>> {
         let Some(mut histogram) = self.histogram(context)? else { return Ok(None) };
         if let Some(index) = histogram.tally.refused {
@@ -240,6 +241,13 @@ impl<T: Score, L: Label> Balanced<'_, T, L> {
     }
 }
 
+/// The rows that have samples, in the order of their first ones.
+pub(super) fn by_first(firsts: &[usize]) -> Vec<usize> {
+    let mut rows: Vec<usize> = (0..firsts.len()).filter(|&row| firsts[row] < usize::MAX).collect();
+    rows.sort_unstable_by_key(|&row| firsts[row]);
+    rows
+}
+
 impl<K: Cells> Histogram<K> {
     #[inline(always)]
     fn at(&self, row: usize, cell: u32) -> usize {
@@ -248,9 +256,7 @@ impl<K: Cells> Histogram<K> {
 
     /// The sizes of the classes and their rows, in the order of their first samples.
     fn classes(&self) -> (Vec<usize>, Vec<usize>) {
-        let firsts = &self.tally.firsts;
-        let mut rows: Vec<usize> = (0..firsts.len()).filter(|&row| firsts[row] < usize::MAX).collect();
-        rows.sort_unstable_by_key(|&row| firsts[row]);
+        let rows = by_first(&self.tally.firsts);
         let size = |&row: &usize| self.row(row).iter().map(|&count| count as usize).sum();
         (rows.iter().map(size).collect(), rows)
     }

@@ -91,7 +91,7 @@ pub(super) fn cut<T: Score, R: RankOf<T::Key>>(
     let rows = context.shards().rows(scores.len())?;
     let pool = Pool { name, scores, order, rows, out: Vec::new(), class_of: |_| 0 };
     let cuts = cuts(context, &pool, &[k], &[rows.total])?;
-    Ok(Within { cut: cuts.last[0], counts: cuts.counts, ranks: None })
+    Ok(Within { cut: cuts.last[0], counts: cuts.counts, ranks: None, marks: None })
 }
 
 fn ranked<T: Score, R: RankOf<T::Key>>(
@@ -102,7 +102,7 @@ fn ranked<T: Score, R: RankOf<T::Key>>(
     out: &mut [i64],
 ) -> Result<()> {
     let first = context.shards().rows(scores.len())?.first;
-    let Within { cut, ranks, counts } =
+    let Within { cut, ranks, counts, .. } =
         cut::<T, R>(context, &First { names: ["scores", "k"], scores, k: out.len(), order, access })?;
     let mut ranks = match ranks {
         Some(ranks) => ranks,
@@ -150,11 +150,14 @@ fn set<'a, T: Score, R: RankOf<T::Key>>(
     access: Access,
 ) -> Result<Selection<'a>> {
     let first = context.shards().rows(scores.len())?.first;
-    let Within { cut, counts, ranks } =
+    let Within { cut, counts, ranks, marks } =
         cut::<T, R>(context, &First { names: ["scores", "k"], scores, k, order, access })?;
     if let Some(ranks) = ranks {
         let positions = ranks.into_iter().map(|rank| rank.index() as i64).collect();
         return Ok(Selection::of_positions(context, scores.len(), positions));
+    }
+    if let Some(marks) = marks {
+        return Ok(Selection::of_words(context, scores.len(), first, counts, marks));
     }
     let front = Front::<T, R>::new(order, cut);
     Ok(Selection::marked(context, scores.len(), first, counts, move |tile, marks| {

@@ -40,42 +40,56 @@ pub(super) fn count(words: &[u64]) -> usize {
     words.iter().map(|word| word.count_ones() as usize).sum()
 }
 
-/// Positions written at once, whether or not there are so many: most words of a sparse selection have no more,
-/// and how many they have then decides nothing.
+/// Positions of a word written at once, whether or not there are so many: most words of a sparse selection have
+/// no more, and how many they have then decides nothing.
 const AT_ONCE: usize = 4;
+
+/// Words for each bit from which on empty words are passed by.
+const SPARSE: usize = 4;
 
 /// Where the set bits of the words of one tile stand.
 pub(super) struct Places {
-    places: [u16; TILE + AT_ONCE],
+    places: [u16; TILE + 8],
     len: usize,
 }
 
 impl Places {
     pub(super) const fn new() -> Self {
-        Self { places: [0; TILE + AT_ONCE], len: 0 }
+        Self { places: [0; TILE + 8], len: 0 }
     }
 
     /// The places of the bits of `words`, ascending.
     #[inline(always)]
     pub(super) fn of(&mut self, words: &[u64]) -> impl ExactSizeIterator<Item = usize> {
         self.len = 0;
+        let sparse = count(words) * SPARSE < words.len();
         for (first, &word) in (0..).step_by(64).zip(words) {
-            let (mut bits, mut left) = (word, word.count_ones() as usize);
-            loop {
-                let room: &mut [u16; AT_ONCE] =
-                    self.places[self.len..].first_chunk_mut().expect("a tile has room for all its bits");
-                for place in room {
+            // Where most words are empty, to pass them by is quicker than to decide nothing.
+            if sparse && word == 0 {
+                continue;
+            }
+            let count = word.count_ones() as usize;
+            if count <= AT_ONCE {
+                let mut bits = word;
+                for place in self.room::<AT_ONCE>() {
                     *place = first + bits.trailing_zeros() as u16;
                     bits &= bits.wrapping_sub(1);
                 }
-                self.len += left.min(AT_ONCE);
-                if left <= AT_ONCE {
-                    break;
+                self.len += count;
+            } else {
+                for (byte, start) in word.to_le_bytes().into_iter().zip((first..).step_by(8)) {
+                    *self.room() = PLACES[usize::from(byte)].map(|place| start + u16::from(place));
+                    self.len += byte.count_ones() as usize;
                 }
-                left -= AT_ONCE;
             }
         }
         self.places[..self.len].iter().map(|&place| usize::from(place))
+    }
+
+    /// Where the next places go, of which not all need to count.
+    #[inline(always)]
+    fn room<const N: usize>(&mut self) -> &mut [u16; N] {
+        self.places[self.len..].first_chunk_mut().expect("a tile has room for all its bits")
     }
 }
 

@@ -13,6 +13,8 @@ mod balanced;
 mod best;
 pub mod bins;
 mod bits;
+mod bracketed;
+pub mod brackets;
 mod classes;
 mod edge;
 mod filter;

@@ -15,6 +15,9 @@ use crate::error::{Error, Result};
 use crate::par::{CHUNK, Context};
 use crate::shard::Rows;
 
+/// Passes by class: the classes, their bins, the cuts and the writing.
+const PASSES: usize = 4;
+
 /// What is pruned.
 #[derive(Clone, Copy, Debug)]
 pub struct Prune<'a> {
@@ -60,8 +63,7 @@ pub fn prune<'a, T: Score>(
 ) -> Result<Selection<'a>> {
     let rows = context.shards().rows(margins.len())?;
     together(context, check(plan, margins.len(), rows))?;
-    // The classes, their bins, the cuts and the writing; without labels the search of one cut and the writing.
-    let reads = if plan.labels.is_some() { 4 } else { searches(context, plan.access) + 1 };
+    let reads = if plan.labels.is_some() { PASSES } else { searches(context, plan.access) + 1 };
     let context = &counting(context, reads * margins.len());
     match plan.labels {
         None => by_class(context, margins, plan, rows, &[rows.total], |_| 0),
@@ -101,9 +103,14 @@ fn labelled<'a, T: Score, L: Label>(
             let gone = gone(context, plan, rows.total, sizes, protected.into_iter())?;
             Ok(gone.into_iter().map(|(quota, _)| quota).collect())
         };
-        if let Some(kept) = balanced.kept(context, quotas)? {
+        if let Some(kept) = balanced.bracketed(context, plan.ratio, &quotas)? {
             return Ok(kept);
         }
+        context.still(PASSES * margins.len());
+        if let Some(kept) = balanced.kept(context, &quotas)? {
+            return Ok(kept);
+        }
+        context.still(PASSES * margins.len());
     }
     let mut classes = Classes::new(context, labels, rows.first)?;
     let sizes = std::mem::take(&mut classes.sizes);

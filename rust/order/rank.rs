@@ -5,6 +5,7 @@
 use std::ops::{BitOr, Shl, Shr};
 
 use super::bins::Cells;
+use super::brackets::Binned;
 use super::scan::Scan;
 use crate::float::Float;
 
@@ -141,7 +142,7 @@ rank_of!(u32, u128);
 rank_of!(u64, u128);
 
 /// A score that can be ranked: `f32` or `f64`.
-pub trait Score: Float<Key: Cells> + Scan + std::ops::Neg<Output = Self> {
+pub trait Score: Float<Key: Cells> + Binned + Scan + std::ops::Neg<Output = Self> {
     /// The rank where indices have at most 32 bits.
     type Narrow: RankOf<Self::Key>;
     /// The rank for any index.

@@ -8,7 +8,7 @@ use super::bits::{self, Places};
 use super::edge::{Window, tiles, words};
 use super::rank::{Rank, RankOf, Score};
 use super::sample::positions;
-use super::scan::Marks;
+use super::scan::{BLOCK, Marks};
 use super::{Nan, Order, is_nan, nan_at};
 use crate::error::Result;
 use crate::par::{CHUNK, Context};
@@ -34,6 +34,18 @@ pub(super) struct Within<R> {
     pub(super) counts: Vec<usize>,
     /// The ranks within by index, where they were listed anyway.
     pub(super) ranks: Option<Vec<R>>,
+    /// Else, where they were marked, one bit for each sample within, by chunk.
+    pub(super) marks: Option<Vec<Vec<u64>>>,
+}
+
+/// What a scan finds in a chunk.
+struct Found<R> {
+    /// How many ranks lie before the window.
+    before: usize,
+    /// One bit for each of them, where some may.
+    marks: Vec<u64>,
+    /// The ranks in the window.
+    listed: Vec<R>,
 }
 
 /// The cut after the first `k` of the ranks, 0 < `k`; None where a sample is of no use.
@@ -46,20 +58,33 @@ pub(super) fn cut<T: Score, R: RankOf<T::Key>>(
 ) -> Result<Option<Within<R>>> {
     let Some((sure, least)) = bracket::<T, R>(scores, k, order) else { return Ok(None) };
     let Some(window) = Window::between(order, sure, least) else { return Ok(None) };
-    let chunks = context.map_chunks(scores.len(), CHUNK, |range| listed(scores, order, &window, range))?;
-    let chunks: std::result::Result<Vec<(usize, Vec<R>)>, usize> = chunks.into_iter().collect();
-    let (before, chunks): (Vec<usize>, Vec<Vec<R>>) =
-        chunks.map_err(|index| nan_at(name, index))?.into_iter().unzip();
-    let mut listed = chunks.concat();
-    let need = k.wrapping_sub(before.iter().sum()).wrapping_sub(1);
-    if need >= listed.len() {
+    let marked = sure.is_some();
+    let chunks =
+        context.map_chunks(scores.len(), CHUNK, |range| found(scores, order, &window, marked, range))?;
+    let chunks: std::result::Result<Vec<Found<R>>, usize> = chunks.into_iter().collect();
+    let mut chunks = chunks.map_err(|index| nan_at(name, index))?;
+    let before: usize = chunks.iter().map(|chunk| chunk.before).sum();
+    let listed = || chunks.iter().flat_map(|chunk| &chunk.listed).copied().collect::<Vec<R>>();
+    let mut ranks = listed();
+    let need = k.wrapping_sub(before).wrapping_sub(1);
+    if need >= ranks.len() {
         return Ok(None);
     }
-    let cut = *listed.select_nth_unstable(need).1;
-    let within = |ranks: &Vec<R>| ranks.iter().filter(|&&rank| rank <= cut).count();
-    let counts = before.iter().zip(&chunks).map(|(before, ranks)| before + within(ranks)).collect();
-    let ranks = sure.is_none().then(|| up_to(chunks.concat(), cut));
-    Ok(Some(Within { cut: Some(cut), counts, ranks }))
+    let cut = *ranks.select_nth_unstable(need).1;
+    let within = |chunk: &Found<R>| chunk.listed.iter().filter(|&&rank| rank <= cut).count();
+    let counts = chunks.iter().map(|chunk| chunk.before + within(chunk)).collect();
+    let (ranks, marks) = if marked {
+        for Found { marks, listed, .. } in &mut chunks {
+            for rank in listed {
+                let place = rank.index() % CHUNK;
+                marks[place / BLOCK] |= u64::from(*rank <= cut) << (place % BLOCK);
+            }
+        }
+        (None, Some(chunks.into_iter().map(|chunk| chunk.marks).collect()))
+    } else {
+        (Some(up_to(listed(), cut)), None)
+    };
+    Ok(Some(Within { cut: Some(cut), counts, ranks, marks }))
 }
 
 /// The `ranks` up to a cut, by index as before.
@@ -74,15 +99,17 @@ fn up_to<R: Rank>(mut ranks: Vec<R>, cut: R) -> Vec<R> {
     ranks
 }
 
-/// How many ranks of a range lie before a window, and those that lie in it; or the first NaN, if refused.
-fn listed<T: Score, R: RankOf<T::Key>>(
+/// What there is in a range; or the first NaN, if refused.
+fn found<T: Score, R: RankOf<T::Key>>(
     scores: &[T],
     order: Order,
     window: &Window<T>,
+    marked: bool,
     range: Range<usize>,
-) -> std::result::Result<(usize, Vec<R>), usize> {
-    let (mut before, mut ranks, mut refused) = (0, Vec::new(), None);
-    let (mut marks, mut places) = (Marks::NONE, Places::new());
+) -> std::result::Result<Found<R>, usize> {
+    let room = if marked { CHUNK / BLOCK } else { 0 };
+    let mut found = Found { before: 0, marks: Vec::with_capacity(room), listed: Vec::new() };
+    let (mut refused, mut marks, mut places) = (None, Marks::NONE, Places::new());
     dispatch(
         #[inline(always)]
         || {
@@ -93,13 +120,16 @@ fn listed<T: Score, R: RankOf<T::Key>>(
                     refused = scores.iter().position(|&score| is_nan(score)).map(|i| start + i);
                 }
                 let words = words(&tile);
-                before += bits::count(&marks.sure[..words]);
+                if marked {
+                    found.before += bits::count(&marks.sure[..words]);
+                    found.marks.extend(&marks.sure[..words]);
+                }
                 let listed = places.of(marks.only_least(words));
-                ranks.extend(listed.map(|i| R::new(order.key(scores[i]), start + i)));
+                found.listed.extend(listed.map(|i| R::new(order.key(scores[i]), start + i)));
             }
         },
     );
-    refused.map_or(Ok((before, ranks)), Err)
+    refused.map_or(Ok(found), Err)
 }
 
 /// Two ranks between which the `k`-th very likely lies; the first is left out where few lie before it.
