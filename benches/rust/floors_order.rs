@@ -65,7 +65,7 @@ fn reaching(context: &Context<'_>, scores: &[f32], cut: f32) -> Result<()> {
             #[inline(always)]
             || {
                 for (line, first) in scores[range.clone()].chunks(LINE).zip((range.start..).step_by(LINE)) {
-                    if line.iter().fold(false, |any, &score| any | (score >= cut)) {
+                    if line.iter().fold(0, |any, &score| any | u8::from(score >= cut)) != 0 {
                         found.extend((first..).zip(line).filter(|(_, score)| **score >= cut).map(|(i, _)| i));
                     }
                 }

@@ -103,11 +103,11 @@ fn labelled<'a, T: Score, L: Label>(
             let gone = gone(context, plan, rows.total, sizes, protected.into_iter())?;
             Ok(gone.into_iter().map(|(quota, _)| quota).collect())
         };
-        if let Some(kept) = balanced.bracketed(context, plan.ratio, &quotas)? {
+        if let Some(kept) = balanced.bracketed(context, plan.ratio, quotas)? {
             return Ok(kept);
         }
         context.still(PASSES * margins.len());
-        if let Some(kept) = balanced.kept(context, &quotas)? {
+        if let Some(kept) = balanced.kept(context, quotas)? {
             return Ok(kept);
         }
         context.still(PASSES * margins.len());
