@@ -444,14 +444,10 @@ mod tests {
 
     const ASCENDING: Order = Order { largest: false, nan: Nan::Raise };
 
-    /// Half of each class goes.
-    fn half(sizes: &[usize], _: Vec<usize>) -> Result<Vec<usize>> {
-        Ok(sizes.iter().map(|size| size / 2).collect())
-    }
-
     fn kept(margins: &[f32], labels: &[i64]) -> Option<Vec<i64>> {
         let context = Context::new(Some(2), &|| false).unwrap();
         let all = Balanced { margins, labels, order: ASCENDING, protected: &[] };
+        let half = |sizes: &[usize], _| Ok(sizes.iter().map(|size| size / 2).collect());
         let kept = all.bracketed(&context, 0.5, half).unwrap();
         kept.map(|kept| kept.positions(&context).unwrap())
     }
