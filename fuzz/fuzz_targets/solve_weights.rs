@@ -40,7 +40,11 @@ fuzz_target!(|input: Input| {
     let (lower, upper) = (options.lower, options.upper);
     let (Bound::All(lower), Bound::All(upper)) = (lower, upper) else { unreachable!("one bound for all") };
     assert_eq!(solution.weights.len(), psi.len() / k);
-    assert!(solution.weights.iter().all(|w| (lower..=upper).contains(w)), "a weight leaves its box: {:?}", solution.weights);
+    assert!(
+        solution.weights.iter().all(|w| (lower..=upper).contains(w)),
+        "a weight leaves its box: {:?}",
+        solution.weights
+    );
     assert!(solution.facts.gap >= 0.0, "the gap is {}", solution.facts.gap);
     let l1_norm: f64 = solution.weights.iter().map(|w| w.abs()).sum();
     assert!(
