@@ -1,6 +1,5 @@
 //! What every floor shares: timing in turn, the passes over memory that jobs are measured by, and arrays as
 //! NumPy would lend them.
-#![allow(dead_code, reason = "each bench takes what it needs")]
 
 use std::hint::black_box;
 use std::time::Instant;
@@ -68,7 +67,7 @@ pub(crate) fn stream<T: Float>(context: &Context<'_>, values: &[T], out: &mut [T
 }
 
 /// Copies `values` by stores that pass the caches by, where the machine has them; [`publish`] comes after.
-pub(crate) fn past_caches<T: Float>(values: &[T], out: &mut [T]) {
+fn past_caches<T: Float>(values: &[T], out: &mut [T]) {
     #[cfg(target_arch = "x86_64")]
     {
         use std::arch::x86_64::{__m128i, _mm_loadu_si128, _mm_stream_si128};
@@ -89,7 +88,7 @@ pub(crate) fn past_caches<T: Float>(values: &[T], out: &mut [T]) {
 }
 
 /// Orders such stores, which nothing else does.
-pub(crate) fn publish() {
+fn publish() {
     // SAFETY: any x86-64 has it.
     #[cfg(target_arch = "x86_64")]
     unsafe {
