@@ -6,12 +6,11 @@ from typing import TYPE_CHECKING, Protocol, cast
 
 from puma_fast.numeric.arrays import as_count
 from puma_fast.score.solve.conjugate import ConjugateGradient
+from puma_fast.score.solve.protocol import Operator
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
-
-    from puma_fast.score.solve.protocol import Operator
 
 _TOL = 0.1
 """Relative residual of the solves with the few: 0.3 and 0.03 took more evaluations in all."""
@@ -19,15 +18,11 @@ _TOL = 0.1
 _MAX_ITER = 100
 
 
-class Part(Protocol):
+class Part(Operator, Protocol):
     """An operator that is near another one, and cheaper."""
 
-    size: int
     share: float
     """What one of its products costs, as a part of one with the other."""
-
-    def __matmul__(self, vectors: Tensor) -> Tensor:
-        """Multiply a float64 vector (p,) or the columns of a block (p, m)."""
 
 
 class Subsampled:
