@@ -17,6 +17,10 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import puma_fast as pf
 from pretended import PretendedGPU
+from puma_fast.data import Samples
+from puma_fast.score.curvature import Curvature
+from puma_fast.score.objective import Objective
+from puma_fast.score.solve import solver_named
 from puma_fast.training import train
 
 N = 60
@@ -106,6 +110,26 @@ def small(device, **settings):
 def test_every_solver_and_curvature(gpu, solver, curvature):
     settings = {"solver": solver, "curvature": curvature, "damping": 1.0, "tol": 1e-8}
     equal_on_both(gpu, lambda device: small(device, **settings).influence(), 1e-6)
+
+
+def test_the_heaviest_samples_precondition_there_too(gpu):
+    model = nn.Linear(6, 3).double()
+    length = torch.where(torch.arange(N) % 10 == 0, 0.1, 100.0)
+    data = (X[:N].double() * length[:, None], Y[:N])
+
+    def found(device):
+        objective = Objective(copy.deepcopy(model), device=device)
+        samples = Samples(data, batch_size=5, device=device)
+        curvature = Curvature(objective, samples, damping=0.01)
+        rhs = objective.gradient((X[N:].double().to(device), Y[N:].to(device)))
+        solve = solver_named("cg", 1e-8, 100).solve(curvature, rhs)
+        return curvature.heaviest().positions, solve.x.cpu()
+
+    few, x = found("cpu")
+    with gpu:
+        there, y = found(DEVICE)
+    np.testing.assert_array_equal(there, few)
+    torch.testing.assert_close(y, x, rtol=1e-6, atol=1e-9)
 
 
 def test_damping_by_lanczos_and_batches_by_memory(gpu):
