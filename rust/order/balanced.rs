@@ -1,7 +1,7 @@
 //! Pruning class by class in memory: one pass counts the samples of each class in bins of about equal
 //! weight, which gives the classes, their sizes and the bin of each class's cut; a second marks what lies
 //! behind it and lists the few in that bin, of which the cut is chosen; the marks are then written as
-//! positions. Where there are few classes bracketed.rs does with one pass. Files and shards go the way of
+//! positions. Where there are few classes `bracketed` does with one pass. Files and shards go the way of
 //! narrow.rs, which keeps no marks.
 
 use std::ops::Range;

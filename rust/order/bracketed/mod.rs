@@ -3,9 +3,12 @@
 //! gives the classes, their quotas and the bin of each class's cut; the few samples of that bin are ranked. The
 //! marks are then written as positions. A sample that misleads is noticed, and balanced.rs goes another way.
 
+mod tally;
+mod tile;
+
 use std::ops::Range;
 
-use super::balanced::{Balanced, by_first};
+use super::balanced::Balanced;
 use super::bits::{self, Places};
 use super::brackets::{BEHIND, BINS, Grid, Line, Sample};
 use super::classes::{Label, extent};
@@ -14,57 +17,12 @@ use super::selection::Selection;
 use super::{Nan, is_nan, nan_at};
 use crate::error::Result;
 use crate::par::{CHUNK, Context};
-use crate::simd::{dispatch, prefetch};
-
-/// The share of the samples, and the least of them, that may share the bins of the cuts.
-const FEW_SHARE: usize = 8;
-const LEAST_FEW: usize = 1 << 16;
-
-/// Samples whose bins are found in one loop and used in the next: all of it fits the first-level cache.
-const TILE: usize = 1 << 10;
-
-/// Words of marks of a tile.
-const WORDS: usize = TILE / 64;
+use crate::simd::dispatch;
+use tally::{Chunk, Cut, Tally};
+use tile::{TILE, Tile, ask_for};
 
 /// Samples of one look at the stop request.
 const STEP: usize = 4 * CHUNK;
-
-/// With few rows neighbours are often counted in the same place, and one would wait for the other: so these
-/// many counters take turns where there are at most so many rows.
-const TURNS: usize = 4;
-const FEW_ROWS: usize = 64;
-
-/// What one thread has seen.
-struct Tally {
-    /// Samples by row and bin, a few times over.
-    counts: Vec<u32>,
-    turns: usize,
-    /// The first sample of each row.
-    firsts: Vec<usize>,
-    /// The rows without one.
-    unseen: Vec<u32>,
-    /// The greatest distance from the least label.
-    furthest: u64,
-    refused: Option<usize>,
-    chunks: Vec<Chunk>,
-}
-
-/// What is known of a chunk.
-struct Chunk {
-    number: usize,
-    /// One bit for each sample that stays.
-    words: Vec<u64>,
-    /// Row, bin and place of each sample within its class's bracket.
-    listed: Vec<u32>,
-}
-
-/// The cut of one row, which is in some bin: the first `need` of the `count` samples in it go.
-#[derive(Clone, Copy)]
-struct Cut {
-    bin: u32,
-    need: usize,
-    count: usize,
-}
 
 impl<T: Score, L: Label> Balanced<'_, T, L> {
     /// What [`Balanced::kept`] gives, where about `ratio` of each class goes. None where this method is of no use.
@@ -254,185 +212,6 @@ impl<T> Grid<T> {
     #[inline(always)]
     fn row<L: Label>(&self, label: L) -> usize {
         label.into().wrapping_sub(self.least) as usize & (self.lines.len() - 1)
-    }
-}
-
-/// What is found of some samples at once, in loops that take no branch.
-struct Tile<T> {
-    rows: [u32; TILE],
-    lines: [Line<T>; TILE],
-    /// Row and bin.
-    codes: [u32; TILE],
-    behind: [u64; WORDS],
-    within: [u64; WORDS],
-    furthest: u64,
-    any_nan: bool,
-}
-
-impl<T: Score> Tile<T> {
-    const fn new() -> Self {
-        Self {
-            rows: [0; TILE],
-            lines: [T::WHOLE; TILE],
-            codes: [0; TILE],
-            behind: [0; WORDS],
-            within: [0; WORDS],
-            furthest: 0,
-            any_nan: false,
-        }
-    }
-
-    #[inline(always)]
-    fn fill<L: Label>(
-        &mut self,
-        all: &Balanced<'_, T, L>,
-        grid: &Grid<T>,
-        scores: &[T; TILE],
-        labels: &[L; TILE],
-    ) {
-        let mut furthest = 0;
-        for (row, &label) in self.rows.iter_mut().zip(labels) {
-            let distance = label.into().wrapping_sub(grid.least).cast_unsigned();
-            furthest = distance.max(furthest);
-            *row = distance as u32 & (grid.lines.len() - 1) as u32;
-        }
-        self.furthest = furthest;
-        let lines = &grid.lines[..];
-        for (line, &row) in self.lines.iter_mut().zip(&self.rows) {
-            *line = lines[row as usize & (lines.len() - 1)];
-        }
-        let mut any_nan = false;
-        for (((code, &row), &line), &score) in
-            self.codes.iter_mut().zip(&self.rows).zip(&self.lines).zip(scores)
-        {
-            any_nan |= is_nan(score);
-            *code = row * BINS as u32 + all.bin(score, line);
-        }
-        self.any_nan = any_nan;
-        let (mut behind, mut within) = ([0; TILE], [0; TILE]);
-        for ((behind, within), &code) in behind.iter_mut().zip(&mut within).zip(&self.codes) {
-            let bin = code % BINS as u32;
-            *behind = u8::from(bin == BEHIND);
-            *within = u8::from(bin.wrapping_sub(1) < BEHIND - 1);
-        }
-        let bytes = behind.as_chunks().0.iter().zip(within.as_chunks().0);
-        for ((words, others), (behind, within)) in self.behind.iter_mut().zip(&mut self.within).zip(bytes) {
-            *words = bits::packed(behind);
-            *others = bits::packed(within);
-        }
-    }
-
-    /// Unmarks what lies behind the first `len` samples.
-    fn end(&mut self, len: usize) {
-        for words in [&mut self.behind, &mut self.within] {
-            words[len.div_ceil(64)..].fill(0);
-            words[len / 64] &= (1 << (len % 64)) - 1;
-        }
-    }
-}
-
-/// Asks for all lines of cache that hold `values`.
-#[inline(always)]
-fn ask_for<V>(values: &[V]) {
-    const LINE: usize = 64;
-    for value in values.iter().step_by(LINE / size_of::<V>()) {
-        prefetch(value);
-    }
-}
-
-impl Tally {
-    fn new(rows: usize) -> Self {
-        let turns = if rows <= FEW_ROWS { TURNS } else { 1 };
-        Self {
-            counts: vec![0; turns * rows * BINS],
-            turns,
-            firsts: vec![usize::MAX; rows],
-            unseen: (0..rows as u32).collect(),
-            furthest: 0,
-            refused: None,
-            chunks: Vec::new(),
-        }
-    }
-
-    #[inline(always)]
-    fn count(&mut self, codes: &[u32]) {
-        let turn = if self.turns == 1 { 0 } else { self.firsts.len() * BINS };
-        let (together, rest) = codes.as_chunks::<TURNS>();
-        for codes in together {
-            for (i, &code) in codes.iter().enumerate() {
-                self.counts[i * turn + code as usize] += 1;
-            }
-        }
-        for &code in rest {
-            self.counts[code as usize] += 1;
-        }
-    }
-
-    /// Notes the first sample of each row that has its first, which `first` finds.
-    fn meet(&mut self, first: impl Fn(usize) -> usize) {
-        let rows = self.firsts.len();
-        let Self { counts, turns, firsts, unseen, .. } = self;
-        unseen.retain(|&row| {
-            let row = row as usize;
-            let of_turn = |turn: usize| &counts[(turn * rows + row) * BINS..][..BINS];
-            let none = (0..*turns).all(|turn| of_turn(turn).iter().all(|&count| count == 0));
-            if !none {
-                firsts[row] = first(row);
-            }
-            none
-        });
-    }
-
-    /// Takes in what another has seen; of its counts all turns into the first.
-    fn add(&mut self, other: Self) {
-        let size = self.firsts.len() * BINS;
-        for counts in other.counts.chunks_exact(size) {
-            self.counts.iter_mut().zip(counts).for_each(|(sum, count)| *sum += count);
-        }
-        self.firsts.iter_mut().zip(&other.firsts).for_each(|(first, &other)| *first = other.min(*first));
-        self.furthest = self.furthest.max(other.furthest);
-        self.refused = self.refused.into_iter().chain(other.refused).min();
-        self.chunks.extend(other.chunks);
-    }
-
-    /// The sizes of the classes and their rows, in the order of their first samples.
-    fn classes(&self) -> (Vec<usize>, Vec<usize>) {
-        let rows = by_first(&self.firsts);
-        (rows.iter().map(|&row| self.size(row)).collect(), rows)
-    }
-
-    fn row(&self, row: usize) -> &[u32] {
-        &self.counts[row * BINS..][..BINS]
-    }
-
-    fn size(&self, row: usize) -> usize {
-        self.row(row).iter().map(|&count| count as usize).sum()
-    }
-
-    /// The cut of each row; None where one lies outside its bracket, or where too many of the `len` samples
-    /// share the bins of the cuts.
-    fn cuts(&self, rows: &[usize], quotas: &[usize], len: usize) -> Option<Vec<Cut>> {
-        let mut cuts = vec![Cut { bin: BEHIND, need: 0, count: 0 }; self.firsts.len()];
-        let mut shared = 0;
-        for (&row, &quota) in rows.iter().zip(quotas) {
-            let counts = self.row(row);
-            let mut need = quota;
-            let bin = counts.iter().position(|&count| {
-                let within = need < count as usize;
-                need -= if within { 0 } else { count as usize };
-                within
-            });
-            // Where all go that may, none may be behind.
-            let behind = BEHIND as usize;
-            let bin = if counts[behind] == 0 { bin.unwrap_or(behind) } else { bin? };
-            if bin == 0 || bin == behind && need > 0 {
-                return None;
-            }
-            let count = if bin == behind { 0 } else { counts[bin] as usize };
-            shared += count;
-            cuts[row] = Cut { bin: bin as u32, need, count };
-        }
-        (shared <= (len / FEW_SHARE).max(LEAST_FEW)).then_some(cuts)
     }
 }
 
