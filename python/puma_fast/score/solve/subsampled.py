@@ -48,6 +48,28 @@ class Subsampled:
     ----------
     spent : float
         Products spent so far on applications, each counted as the part that it is of a whole one.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from puma_fast.score.solve import ConjugateGradient, Subsampled
+    >>> class Diagonal:
+    ...     share = 0.1
+    ...
+    ...     def __init__(self, entries):
+    ...         self.entries, self.size = entries, len(entries)
+    ...
+    ...     def __matmul__(self, vectors):
+    ...         return (self.entries * vectors.T).T
+    ...
+    ...     def heaviest(self):
+    ...         return Diagonal(0.9 * self.entries)
+    >>> A = Diagonal(torch.linspace(1, 1000, 200, dtype=torch.float64))
+    >>> b = torch.ones(200, dtype=torch.float64)
+    >>> alone = ConjugateGradient(1e-8).solve(A, b)
+    >>> solve = ConjugateGradient(1e-8, preconditioner=Subsampled()).solve(A, b)
+    >>> solve.status, solve.iterations < alone.iterations / 2
+    ('solved', True)
     """
 
     def __init__(self, memory: int = 2**28) -> None:
@@ -57,13 +79,10 @@ class Subsampled:
         self._solver = ConjugateGradient(_TOL, _MAX_ITER, memory=self.memory)
 
     def fit(self, operator: Operator, device: torch.device) -> int:
-        """Ask the operator for its heaviest part, which takes it less than a product."""
+        """Ask the operator for its heaviest part, which takes it less than a product where there is one."""
         heaviest = getattr(operator, "heaviest", None)
-        if heaviest is None:
-            self._part = None
-            return 0
-        self._part = cast("Part | None", heaviest())
-        return 1
+        self._part = None if heaviest is None else cast("Part | None", heaviest())
+        return 0 if self._part is None else 1
 
     def apply(self, block: Tensor) -> Tensor:
         """Solve with the heaviest part, roughly; give `block` as it is where there is none."""
