@@ -3,7 +3,7 @@
 
 use super::passes::each;
 use super::price::{Cuts, Terms};
-use super::spare::{Certain, SPARED, room};
+use super::spare::{Certain, SPARED, buffer};
 use crate::fixed::{Grid, Steps, exponent};
 use crate::float::Float;
 use crate::lanes::{Counter, Kernel, Lanes, Tally, with_lanes};
@@ -90,7 +90,7 @@ impl Response {
     fn spare(&self, psi: &[f32], weights: &mut [f32], scale: f64, certain: &Certain) -> Responded {
         let alone = Self { streams: false, certain: None, ..*self };
         let is_boxed = self.is_boxed();
-        let (mut uncertain, mut from) = (room(psi.len()), room(psi.len()));
+        let (mut uncertain, mut from) = (buffer(psi.len()), buffer(psi.len()));
         let mut all = Responded::default();
         for (psi, to) in psi.chunks(SPARED).zip(weights.chunks_mut(SPARED)) {
             let used = certain.uncertain(psi, &mut uncertain, is_boxed);

@@ -67,6 +67,11 @@ impl Certain {
     }
 }
 
+/// Where the uncertain ones of `rows` rows, or their weights, go.
+pub(super) fn buffer(rows: usize) -> Vec<f32> {
+    vec![0.0; SPARED.min(rows) + SPARE]
+}
+
 /// [`Certain`] in lanes.
 struct Ends<L: Lanes> {
     woken: L::Sixteen,
@@ -162,9 +167,4 @@ impl<const BOXED: bool> Kernel for Spread<'_, BOXED> {
         let held = held.into_iter().zip(self.certain.weights).filter(|(_, weight)| *weight != 0.0);
         held.map(|(held, _)| lanes.counted(held) as usize).sum()
     }
-}
-
-/// Room for the uncertain ones of `rows` rows.
-pub(super) fn room(rows: usize) -> Vec<f32> {
-    vec![0.0; SPARED.min(rows) + SPARE]
 }
