@@ -8,7 +8,7 @@ use crate::lanes::{Kernel, Lanes, SINGLES, WIDTH, with_lanes};
 pub(super) const SPARE: usize = SINGLES;
 
 /// The largest |ψ| that, times `scale`, is not above `cut`: with the scale a power of two, y is above the cut
-/// exactly when |ψ| is above this, but for a y that is too small for a double, which is above no cut.
+/// exactly when |ψ| is above this, but where y rounds to 0.
 pub(super) fn unscaled<T: Float>(cut: f64, scale: f64) -> T {
     let near = T::from_f64(cut / scale.abs());
     if near.to_f64() * scale.abs() > cut { near.next_below() } else { near }

@@ -75,10 +75,10 @@ impl Sample {
         }
         let scaled: Vec<f64> = self.values.iter().map(|x| x * signed_scale).collect();
         let terms = Terms { share: self.share, ..*terms };
-        let Place::At(price, _) = terms.root(context, &Sums::default(), &scaled, (Dd::default(), highest))?
-        else {
+        let price = match terms.root(context, &Sums::default(), &scaled, (Dd::default(), highest))? {
+            Place::At(price, _) if price.hi < f64::INFINITY => price,
             // The sample cannot meet the demand within its box; all samples together may.
-            return Ok(Guess::Between(Dd::default(), highest));
+            _ => return Ok(Guess::Between(Dd::default(), highest)),
         };
         let woken = terms.cuts(price).woken;
         let awake = scaled.iter().filter(|e| e.abs() > woken).count();
