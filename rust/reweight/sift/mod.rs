@@ -141,8 +141,12 @@ mod tests {
             // At either price what was added up and what is in doubt make up the whole.
             for cuts in [surely, maybe] {
                 let (mut wanted, mut ours) = (Twin::default(), Twin::default());
-                psi.iter().for_each(|x| wanted.take(x.to_f64() * scale, &cuts));
-                found.inside.iter().for_each(|&e| ours.take(e, &cuts));
+                for x in psi {
+                    wanted.take(x.to_f64() * scale, &cuts);
+                }
+                for &e in &found.inside {
+                    ours.take(e, &cuts);
+                }
                 let grids = [LENGTHS, SQUARES, LENGTHS, LENGTHS];
                 for (i, grid) in grids.iter().enumerate() {
                     ours.sums[i].add_pair(found.sums.lengths[i].value(grid));

@@ -129,7 +129,9 @@ fn assert_box<T: Float>(name: &str, psi: &[T]) {
 
 #[test]
 fn doubles_in_one_box_answer_to_the_price() {
-    patterns().iter().for_each(|(name, psi)| assert_box(name, psi));
+    for (name, psi) in patterns() {
+        assert_box(name, &psi);
+    }
 }
 
 #[test]
