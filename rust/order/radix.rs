@@ -6,13 +6,15 @@
 mod part;
 mod scatter;
 mod scratch;
+mod source;
 mod split;
 
-use std::ops::RangeInclusive;
+use std::ops::{Range, RangeInclusive};
 use std::sync::Mutex;
 
 use part::{Part, Room};
 use scratch::scratch;
+pub(super) use source::{Ordered, Source};
 use split::Split;
 
 use super::rank::Rank;
@@ -26,46 +28,43 @@ const FEW: usize = 1 << 12;
 /// Ranks that a thread handles between two looks at the stop request.
 const STEP: usize = 1 << 20;
 
-/// A rank, or the index of a sample that has none.
-type Ranked<R> = std::result::Result<R, usize>;
-
-/// Writes the indices of `out.len()` ranks in order, where `rank` gives them by index, ascending within
-/// equal keys; or gives the first refusal.
+/// Writes the indices of the ranks in order, as many as there is room for; or gives the first refusal.
 pub(super) fn sort<R: Rank>(
     context: &Context<'_>,
-    rank: impl Fn(usize) -> Ranked<R> + Sync,
+    source: &(impl Source<R> + ?Sized),
     out: &mut [i64],
-) -> Result<Ranked<()>> {
+) -> Result<std::result::Result<(), usize>> {
     let len = out.len();
+    context.check()?;
+    // For the extent of the keys, to count, to deal and to sort.
+    context.still(4 * len);
+    let keys = match extent(context, len, source)? {
+        Ok(keys) => keys,
+        Err(index) => return Ok(Err(index)),
+    };
     if len < FEW {
-        context.check()?;
+        let mut ranks = vec![R::LEAST; len];
+        source.fill(0, &mut ranks);
+        ranks.sort_unstable();
+        out.iter_mut().zip(ranks).for_each(|(out, rank)| *out = rank.index() as i64);
         context.still(0);
-        let ranks: Ranked<Vec<R>> = (0..len).map(&rank).collect();
-        return Ok(ranks.map(|mut ranks| {
-            ranks.sort_unstable();
-            out.iter_mut().zip(ranks).for_each(|(out, rank)| *out = rank.index() as i64);
-        }));
+        return Ok(Ok(()));
     }
-    if let Some(falling) = run(context, len, &rank)? {
-        let at = |i| rank(if falling { len - 1 - i } else { i }).map_or(0, |rank| rank.index() as i64);
-        context.map_chunks_mut(out, CHUNK, |first, chunk| {
-            chunk.iter_mut().enumerate().for_each(|(i, out)| *out = at(first + i));
+    if run(context, len, source)? {
+        context.map_chunks_mut(out, CHUNK, |first, out| {
+            source.tiles(first..first + out.len(), |start, ranks| {
+                let out = &mut out[start - first..][..ranks.len()];
+                out.iter_mut().zip(ranks).for_each(|(out, rank)| *out = rank.index() as i64);
+            });
         })?;
         context.still(0);
         return Ok(Ok(()));
     }
-    // For the extent of the keys, to count, to deal and to sort.
-    context.still(4 * len);
-    let keys = match extent(context, len, &rank)? {
-        Ok(keys) => keys,
-        Err(index) => return Ok(Err(index)),
-    };
     // The ranks live in the result's own room where they fit it.
     let mut own = if R::within(out).is_some() { Vec::new() } else { scratch(len) };
     let whole = Part { out, own: &mut own };
-    // A refusal was found with the extent.
     let split = Split::new::<R>(context, len);
-    let mut parts = split.deal(context, whole, &keys, |i| rank(i).unwrap_or(R::GREATEST))?;
+    let mut parts = split.deal(context, whole, &keys, source)?;
     let mut ready = Vec::with_capacity(parts.len());
     while let Some(mut part) = parts.pop() {
         if part.len() <= split.largest() {
@@ -75,66 +74,71 @@ pub(super) fn sort<R: Rank>(
         // So many share their upper bits that the next ones are asked.
         context.still(3 * part.len() + len);
         let ranks = part.copied();
-        match extent(context, ranks.len(), &|i| Ok(ranks[i]))? {
+        match extent(context, ranks.len(), &ranks[..])? {
             Ok(keys) if keys.start() < keys.end() => {
-                parts.extend(split.deal(context, part, &keys, |i| ranks[i])?);
+                parts.extend(split.deal(context, part, &keys, &ranks[..])?);
             }
             // In order already, and so is any piece of it.
             _ => ready.extend(part.pieces(split.share)),
         }
     }
-    let left: usize = ready.iter().map(Part::len).sum();
-    context.still(left);
+    context.still(ready.iter().map(Part::len).sum());
     each(context, ready)?;
     Ok(Ok(()))
 }
 
-/// Whether the ranks rise (`Some(false)`) or fall (`Some(true)`) from the first to the last.
-fn run<R: Rank>(
-    context: &Context<'_>,
-    len: usize,
-    rank: &(impl Fn(usize) -> Ranked<R> + Sync),
-) -> Result<Option<bool>> {
-    for falling in [false, true] {
-        let ordered = |i| matches!((rank(i), rank(i + 1)), (Ok(a), Ok(b)) if a != b && (b < a) == falling);
-        // Most arrays show at their beginning that they are no run.
-        if (0..FEW - 1).all(ordered)
-            && context.map_chunks(len - 1, CHUNK, |mut range| range.all(ordered))?.into_iter().all(|ok| ok)
-        {
-            return Ok(Some(falling));
-        }
-    }
-    Ok(None)
+/// Whether the keys rise or stay, from the first to the last.
+fn run<R: Rank>(context: &Context<'_>, len: usize, source: &(impl Source<R> + ?Sized)) -> Result<bool> {
+    let rising = |range: Range<usize>| {
+        let (mut rising, mut before) = (true, 0);
+        dispatch(
+            #[inline(always)]
+            || {
+                // The one before the range belongs to it.
+                source.tiles(range.start.saturating_sub(1)..range.end, |_, ranks| {
+                    rising &= before <= ranks[0].key_bits();
+                    for pair in ranks.windows(2) {
+                        rising &= pair[0].key_bits() <= pair[1].key_bits();
+                    }
+                    before = ranks[ranks.len() - 1].key_bits();
+                });
+            },
+        );
+        rising
+    };
+    // Most arrays show at their beginning that they are no run.
+    Ok(rising(0..FEW) && context.map_chunks(len, CHUNK, rising)?.into_iter().all(|rising| rising))
 }
 
 /// The least and the greatest key, or the first refusal.
 fn extent<R: Rank>(
     context: &Context<'_>,
     len: usize,
-    rank: &(impl Fn(usize) -> Ranked<R> + Sync),
-) -> Result<Ranked<RangeInclusive<u64>>> {
+    source: &(impl Source<R> + ?Sized),
+) -> Result<std::result::Result<RangeInclusive<u64>, usize>> {
     let chunks = context.map_chunks(len, CHUNK, |range| {
-        let (mut least, mut most, mut refused) = (u64::MAX, 0, false);
+        let (mut least, mut most) = (u64::MAX, 0);
         dispatch(
             #[inline(always)]
             || {
-                // Nothing is decided on the way, so that several ranks go at once.
-                for i in range.clone() {
-                    let rank = rank(i);
-                    refused |= rank.is_err();
-                    let key = rank.unwrap_or(R::LEAST).key_bits();
-                    least = least.min(key);
-                    most = most.max(key);
+                if let Some(index) = source.refused(range.clone()) {
+                    return Err(index);
                 }
+                source.tiles(range, |_, ranks| {
+                    for rank in ranks {
+                        least = least.min(rank.key_bits());
+                        most = most.max(rank.key_bits());
+                    }
+                });
+                Ok((least, most))
             },
-        );
-        let refused = if refused { range.clone().find_map(|i| rank(i).err()) } else { None };
-        refused.map_or(Ok((least, most)), Err)
+        )
     })?;
-    let extents: Ranked<Vec<(u64, u64)>> = chunks.into_iter().collect();
-    Ok(extents
-        .map(|extents| extents.into_iter().fold((u64::MAX, 0), |a, b| (a.0.min(b.0), a.1.max(b.1))))
-        .map(|(least, most)| least..=most))
+    let chunks: std::result::Result<Vec<(u64, u64)>, usize> = chunks.into_iter().collect();
+    Ok(chunks.map(|chunks| {
+        let (least, most) = chunks.into_iter().fold((u64::MAX, 0), |a, b| (a.0.min(b.0), a.1.max(b.1)));
+        least..=most
+    }))
 }
 
 /// Sorts each part and writes its indices. Threads take them as they come.
@@ -170,7 +174,8 @@ mod tests {
     fn sorted<R: RankOf<u32>>(keys: &[u32], threads: usize) -> Vec<i64> {
         let context = Context::new(Some(threads), &|| false).unwrap();
         let mut out = vec![0; keys.len()];
-        sort(&context, |i| Ok(R::new(keys[i], i)), &mut out).unwrap().unwrap();
+        let ranks: Vec<R> = keys.iter().zip(0..).map(|(&key, i)| R::new(key, i)).collect();
+        sort(&context, &ranks[..], &mut out).unwrap().unwrap();
         out
     }
 

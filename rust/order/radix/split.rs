@@ -4,9 +4,9 @@
 
 use std::ops::{Range, RangeInclusive};
 
-use super::STEP;
 use super::part::Part;
 use super::scatter::Writer;
+use super::{STEP, Source};
 use crate::error::Result;
 use crate::order::rank::Rank;
 use crate::par::{CHUNK, Context};
@@ -61,7 +61,7 @@ impl Split {
         context: &Context<'_>,
         mut whole: Part<'a, R>,
         keys: &RangeInclusive<u64>,
-        rank: impl Fn(usize) -> R + Sync,
+        source: &(impl Source<R> + ?Sized),
     ) -> Result<Vec<Part<'a, R>>> {
         let len = whole.len();
         let bits = ((len / self.share).max(1).ilog2() + FINER).min(FINEST);
@@ -76,9 +76,15 @@ impl Split {
         let blocks: Vec<Range<usize>> =
             (0..blocks).map(|b| len * b / blocks..len * (b + 1) / blocks).collect();
         let mut counts = vec![vec![0u32; last + 1]; blocks.len()];
-        in_steps(context, &blocks, &mut counts, |range, counts| {
-            range.for_each(|i| counts[prefix(rank(i))] += 1);
-        })?;
+        in_steps(
+            context,
+            &blocks,
+            &mut counts,
+            #[inline(always)]
+            |range, counts| {
+                source.tiles(range, |_, ranks| ranks.iter().for_each(|&rank| counts[prefix(rank)] += 1));
+            },
+        )?;
 
         let (mut places, mut lens) = (Vec::with_capacity(last + 1), vec![0]);
         for prefix in 0..=last {
@@ -104,12 +110,17 @@ impl Split {
             .collect();
         drop(counts);
         let mut writers = Writer::all(whole.ranks(), &rooms);
-        in_steps(context, &blocks, &mut writers, |range, writer| {
-            for i in range {
-                let rank = rank(i);
-                writer.push(places[prefix(rank)] as usize, rank);
-            }
-        })?;
+        in_steps(
+            context,
+            &blocks,
+            &mut writers,
+            #[inline(always)]
+            |range, writer| {
+                source.tiles(range, |_, ranks| {
+                    ranks.iter().for_each(|&rank| writer.push(places[prefix(rank)] as usize, rank));
+                });
+            },
+        )?;
         drop(writers);
         Ok(whole.cut(lens))
     }
