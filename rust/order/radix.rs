@@ -125,10 +125,8 @@ fn extent<R: Rank>(
                     return Err(index);
                 }
                 source.tiles(range, |_, ranks| {
-                    for rank in ranks {
-                        least = least.min(rank.key_bits());
-                        most = most.max(rank.key_bits());
-                    }
+                    let of_tile = part::extent(ranks);
+                    (least, most) = (least.min(of_tile.0), most.max(of_tile.1));
                 });
                 Ok((least, most))
             },
