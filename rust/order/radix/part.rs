@@ -69,10 +69,13 @@ impl<'a, R: Rank> Part<'a, R> {
     /// Sorts the ranks and writes their indices.
     pub(super) fn sort(mut self, room: &mut Room<R>) {
         sort(self.ranks(), room);
-        match R::within(self.out) {
-            Some(ranks) => ranks.iter_mut().for_each(|rank| *rank = R::from_low(rank.index())),
-            None => self.out.iter_mut().zip(self.own).for_each(|(out, rank)| *out = rank.index() as i64),
-        }
+        dispatch(
+            #[inline(always)]
+            || match R::within(self.out) {
+                Some(ranks) => ranks.iter_mut().for_each(|rank| *rank = R::from_low(rank.index())),
+                None => self.out.iter_mut().zip(self.own).for_each(|(out, rank)| *out = rank.index() as i64),
+            },
+        );
     }
 }
 
@@ -107,9 +110,7 @@ fn sort<R: Rank>(ranks: &mut [R], room: &mut Room<R>) {
 /// left below.
 #[inline(always)]
 fn by_digits<R: Rank>(ranks: &mut [R], room: &mut Room<R>) -> (u64, u32) {
-    let (least, most) = ranks
-        .iter()
-        .fold((u64::MAX, 0), |(least, most), rank| (rank.key_bits().min(least), rank.key_bits().max(most)));
+    let (least, most) = extent(ranks);
     let bits = u64::BITS - (most - least).leading_zeros();
     if bits == 0 {
         return (least, 0);
@@ -136,6 +137,17 @@ fn by_digits<R: Rank>(ranks: &mut [R], room: &mut Room<R>) -> (u64, u32) {
     deal(ranks, near, lowers, lower);
     deal(near, ranks, uppers, upper);
     (least, left)
+}
+
+/// The least and the greatest key.
+#[inline(always)]
+pub(super) fn extent<R: Rank>(ranks: &[R]) -> (u64, u64) {
+    let (mut least, mut most) = (u64::MAX, 0);
+    for rank in ranks {
+        least = least.min(rank.key_bits());
+        most = most.max(rank.key_bits());
+    }
+    (least, most)
 }
 
 /// Makes counts the places where the first of each goes.

@@ -38,14 +38,19 @@ impl<'a, D: Copy> Writer<'a, D> {
         writers
     }
 
-    /// Appends `value` to `place`.
+    /// Appends each value to its place.
     #[inline(always)]
-    pub(super) fn push(&mut self, place: usize, value: D) {
-        let Place { next, end } = &mut self.places[place];
-        assert!(*next < *end, "a place got more values than were counted");
-        // SAFETY: this position lies before the end of a place of this writer alone; by `all` the places
-        // lie within the target, which is borrowed for as long as the writer lives.
-        unsafe { self.target.wrapping_add(*next).write(value) };
-        *next += 1;
+    pub(super) fn extend(&mut self, values: &[D], place_of: impl Fn(D) -> usize) {
+        // In variables, which no value that is written could change.
+        let (target, places) = (self.target, &mut self.places[..]);
+        for &value in values {
+            let Place { next, end } = &mut places[place_of(value)];
+            let at = *next;
+            assert!(at < *end, "a place got more values than were counted");
+            // SAFETY: this position lies before the end of a place of this writer alone; by `all` the places
+            // lie within the target, which is borrowed for as long as the writer lives.
+            unsafe { target.wrapping_add(at).write(value) };
+            *next = at + 1;
+        }
     }
 }

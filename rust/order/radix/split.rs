@@ -69,7 +69,7 @@ impl Split {
         let shift = (u64::BITS - span.leading_zeros()).saturating_sub(bits);
         let last = (span >> shift) as usize;
         // Never beyond the last, not even where somebody writes to the scores meanwhile.
-        let prefix = |rank: R| ((rank.key_bits().wrapping_sub(least) >> shift) as usize).min(last);
+        let prefix = move |rank: R| ((rank.key_bits().wrapping_sub(least) >> shift) as usize).min(last);
 
         // Counts of 32 bits are twice as many to the cache, and enough for a block.
         let blocks = context.threads().min(len / CHUNK).max(len.div_ceil(1 << 31)).max(1);
@@ -82,6 +82,8 @@ impl Split {
             &mut counts,
             #[inline(always)]
             |range, counts| {
+                // Copies, which no count that is written could change.
+                let (prefix, counts) = (prefix, &mut counts[..]);
                 source.tiles(range, |_, ranks| ranks.iter().for_each(|&rank| counts[prefix(rank)] += 1));
             },
         )?;
@@ -117,7 +119,8 @@ impl Split {
             #[inline(always)]
             |range, writer| {
                 source.tiles(range, |_, ranks| {
-                    ranks.iter().for_each(|&rank| writer.push(places[prefix(rank)] as usize, rank));
+                    let (prefix, places) = (prefix, &places[..]);
+                    writer.extend(ranks, |rank| places[prefix(rank)] as usize);
                 });
             },
         )?;
