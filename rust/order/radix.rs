@@ -71,11 +71,11 @@ pub(super) fn sort<R: Rank>(
             ready.push(part);
             continue;
         }
-        // So many share their upper bits that the next ones are asked.
-        context.still(3 * part.len() + len);
-        let ranks = part.copied();
-        match extent(context, ranks.len(), &ranks[..])? {
+        context.still(2 * part.len() + len);
+        match extent(context, part.len(), &*part.ranks())? {
+            // So many share their upper bits that the next ones are asked.
             Ok(keys) if keys.start() < keys.end() => {
+                let ranks = part.copied();
                 parts.extend(split.deal(context, part, &keys, &ranks[..])?);
             }
             // In order already, and so is any piece of it.

@@ -11,7 +11,7 @@ const DIGIT: u32 = 11;
 const PLACES: usize = 1 << DIGIT;
 
 /// Bits beyond those that would number the ranks: so few then share both digits that mending is nothing.
-const SPARE: u32 = 5;
+const SPARE: u32 = 8;
 
 /// Fewer ranks than this are sorted by comparing.
 const FEW: usize = 1 << 7;

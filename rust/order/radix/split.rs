@@ -36,6 +36,10 @@ const UNEVEN: usize = 8;
 /// ... but no more than are sorted within a moment.
 const LARGEST: usize = 1 << 26;
 
+/// Ranks by which a key is sought that many share, and how many of them must.
+const SAMPLE: usize = 256;
+const MANY: usize = 32;
+
 /// How ranks are dealt.
 pub(super) struct Split {
     /// Ranks of a part.
@@ -68,8 +72,15 @@ impl Split {
         let (least, span) = (*keys.start(), keys.end() - keys.start());
         let shift = (u64::BITS - span.leading_zeros()).saturating_sub(bits);
         let last = (span >> shift) as usize;
-        // Never beyond the last, not even where somebody writes to the scores meanwhile.
-        let prefix = move |rank: R| ((rank.key_bits().wrapping_sub(least) >> shift) as usize).min(last);
+        let common = common(len, source);
+        let prefix = move |rank: R| {
+            let key = rank.key_bits();
+            // Never beyond the last, not even where somebody writes to the scores meanwhile.
+            let prefix = ((key.wrapping_sub(least) >> shift) as usize).min(last);
+            // The common key has a prefix of its own, between those of the keys before and after it.
+            prefix + usize::from(key >= common) + usize::from(key > common)
+        };
+        let last = last + 2;
 
         // Counts of 32 bits are twice as many to the cache, and enough for a block.
         let blocks = context.threads().min(len / CHUNK).max(len.div_ceil(1 << 31)).max(1);
@@ -127,6 +138,20 @@ impl Split {
         drop(writers);
         Ok(whole.cut(lens))
     }
+}
+
+/// A key that many share, as far as a sample shows; else one that is greater than most.
+fn common<R: Rank>(len: usize, source: &(impl Source<R> + ?Sized)) -> u64 {
+    let mut keys: Vec<u64> = (0..SAMPLE)
+        .map(|i| {
+            let mut rank = [R::LEAST];
+            source.fill(len / SAMPLE * i, &mut rank);
+            rank[0].key_bits()
+        })
+        .collect();
+    keys.sort_unstable();
+    let longest = keys.chunk_by(|a, b| a == b).max_by_key(|equal| equal.len());
+    longest.filter(|equal| equal.len() >= MANY).map_or(u64::MAX, |equal| equal[0])
 }
 
 /// Calls `f` with steps of each block and the block's state.
