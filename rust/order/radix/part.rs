@@ -92,6 +92,15 @@ fn sort<R: Rank>(ranks: &mut [R], room: &mut Room<R>) {
         ranks.sort_unstable();
         return;
     }
+    if ranks.is_sorted() {
+        return;
+    }
+    // Where keys fall evenly the digits' places lie so that their lines drive one another out of the cache.
+    if ranks.is_sorted_by(|a, b| a.key_bits() >= b.key_bits()) {
+        ranks.reverse();
+        ranks.chunk_by_mut(|a, b| a.key_bits() == b.key_bits()).for_each(<[R]>::reverse);
+        return;
+    }
     let (least, left) = dispatch(
         #[inline(always)]
         || by_digits(ranks, room),
@@ -112,9 +121,6 @@ fn sort<R: Rank>(ranks: &mut [R], room: &mut Room<R>) {
 fn by_digits<R: Rank>(ranks: &mut [R], room: &mut Room<R>) -> (u64, u32) {
     let (least, most) = extent(ranks);
     let bits = u64::BITS - (most - least).leading_zeros();
-    if bits == 0 {
-        return (least, 0);
-    }
     let sorted = bits.min(ranks.len().ilog2() + SPARE).min(2 * DIGIT);
     let left = bits - sorted;
     let shift = left + sorted / 2;

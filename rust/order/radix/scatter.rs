@@ -38,13 +38,13 @@ impl<'a, D: Copy> Writer<'a, D> {
         writers
     }
 
-    /// Appends each value to its place.
+    /// Appends each value to the place beside it.
     #[inline(always)]
-    pub(super) fn extend(&mut self, values: &[D], place_of: impl Fn(D) -> usize) {
+    pub(super) fn extend(&mut self, values: impl Iterator<Item = (usize, D)>) {
         // In variables, which no value that is written could change.
         let (target, places) = (self.target, &mut self.places[..]);
-        for &value in values {
-            let Place { next, end } = &mut places[place_of(value)];
+        for (place, value) in values {
+            let Place { next, end } = &mut places[place];
             let at = *next;
             assert!(at < *end, "a place got more values than were counted");
             // SAFETY: this position lies before the end of a place of this writer alone; by `all` the places

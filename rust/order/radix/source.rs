@@ -6,7 +6,7 @@ use crate::order::rank::{Rank, RankOf, Score};
 use crate::order::{Nan, Order, is_nan};
 
 /// Ranks at hand at once.
-const TILE: usize = 1 << 8;
+pub(super) const TILE: usize = 1 << 8;
 
 /// Ranks by number, ascending within equal keys.
 pub(in crate::order) trait Source<R: Rank>: Sync {

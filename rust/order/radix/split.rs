@@ -6,6 +6,7 @@ use std::ops::{Range, RangeInclusive};
 
 use super::part::Part;
 use super::scatter::Writer;
+use super::source::TILE;
 use super::{STEP, Source};
 use crate::error::Result;
 use crate::order::rank::Rank;
@@ -71,16 +72,19 @@ impl Split {
         let bits = ((len / self.share).max(1).ilog2() + FINER).min(FINEST);
         let (least, span) = (*keys.start(), keys.end() - keys.start());
         let shift = (u64::BITS - span.leading_zeros()).saturating_sub(bits);
-        let last = (span >> shift) as usize;
+        let last = span >> shift;
         let common = common(len, source);
-        let prefix = move |rank: R| {
-            let key = rank.key_bits();
-            // Never beyond the last, not even where somebody writes to the scores meanwhile.
-            let prefix = ((key.wrapping_sub(least) >> shift) as usize).min(last);
-            // The common key has a prefix of its own, between those of the keys before and after it.
-            prefix + usize::from(key >= common) + usize::from(key > common)
+        // For a tile at once, so that several go together.
+        let prefixes = move |ranks: &[R], prefixes: &mut [u32; TILE]| {
+            for (prefix, rank) in prefixes.iter_mut().zip(ranks) {
+                let key = rank.key_bits();
+                // Never beyond the last, not even where somebody writes to the scores meanwhile.
+                *prefix = (key.wrapping_sub(least) >> shift).min(last) as u32;
+                // The common key has a prefix of its own, between those of the keys before and after it.
+                *prefix += u32::from(key >= common) + u32::from(key > common);
+            }
         };
-        let last = last + 2;
+        let last = last as usize + 2;
 
         // Counts of 32 bits are twice as many to the cache, and enough for a block.
         let blocks = context.threads().min(len / CHUNK).max(len.div_ceil(1 << 31)).max(1);
@@ -94,8 +98,11 @@ impl Split {
             #[inline(always)]
             |range, counts| {
                 // Copies, which no count that is written could change.
-                let (prefix, counts) = (prefix, &mut counts[..]);
-                source.tiles(range, |_, ranks| ranks.iter().for_each(|&rank| counts[prefix(rank)] += 1));
+                let (prefixes, counts, mut of_tile) = (prefixes, &mut counts[..], [0; TILE]);
+                source.tiles(range, |_, ranks| {
+                    prefixes(ranks, &mut of_tile);
+                    of_tile[..ranks.len()].iter().for_each(|&prefix| counts[prefix as usize] += 1);
+                });
             },
         )?;
 
@@ -129,9 +136,11 @@ impl Split {
             &mut writers,
             #[inline(always)]
             |range, writer| {
+                let (prefixes, places, mut of_tile) = (prefixes, &places[..], [0; TILE]);
                 source.tiles(range, |_, ranks| {
-                    let (prefix, places) = (prefix, &places[..]);
-                    writer.extend(ranks, |rank| places[prefix(rank)] as usize);
+                    prefixes(ranks, &mut of_tile);
+                    let places = of_tile.iter().map(|&prefix| places[prefix as usize] as usize);
+                    writer.extend(places.zip(ranks.iter().copied()));
                 });
             },
         )?;
