@@ -75,7 +75,7 @@ pub(super) fn sort<R: Rank>(
         match extent(context, part.len(), &*part.ranks())? {
             // So many share their upper bits that the next ones are asked.
             Ok(keys) if keys.start() < keys.end() => {
-                let ranks = part.copied();
+                let ranks = part.copied(context)?;
                 parts.extend(split.deal(context, part, &keys, &ranks[..])?);
             }
             // In order already, and so is any piece of it.

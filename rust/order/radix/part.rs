@@ -3,7 +3,9 @@
 //! differ only below, is sorted by itself in the same way.
 
 use super::scratch::scratch;
+use crate::error::Result;
 use crate::order::rank::Rank;
+use crate::par::{CHUNK, Context};
 use crate::simd::dispatch;
 
 /// Bits of a digit at most: its counts, and the lines that are being filled, do not fill the first-level cache.
@@ -40,10 +42,13 @@ impl<'a, R: Rank> Part<'a, R> {
     }
 
     /// The ranks, in memory of their own.
-    pub(super) fn copied(&mut self) -> Vec<R> {
+    pub(super) fn copied(&mut self, context: &Context<'_>) -> Result<Vec<R>> {
         let mut ranks = scratch(self.len());
-        ranks.copy_from_slice(self.ranks());
-        ranks
+        let from = &*self.ranks();
+        context.map_chunks_mut(&mut ranks, CHUNK, |first, ranks| {
+            ranks.copy_from_slice(&from[first..first + ranks.len()]);
+        })?;
+        Ok(ranks)
     }
 
     /// Parts of these lengths.

@@ -57,7 +57,7 @@ impl Split {
 
     /// The size of a part from which on it is dealt again.
     pub(super) fn largest(&self) -> usize {
-        (UNEVEN * self.share).min(LARGEST)
+        (UNEVEN * self.share).min(LARGEST).max(self.share)
     }
 
     /// Moves the ranks, whose keys are in `keys`, to `whole`, which it cuts into parts, each before the next.
