@@ -90,7 +90,7 @@ fn many(pattern: &str) -> Vec<f64> {
         "rising" => i as f64,
         "falling" => -(i as f64),
         "falling by steps" => -((i / 3) as f64),
-        "crowded" => noise(i).mul_add(1e-6, if i % 1000 == 0 { noise(i + len) * 1e9 } else { 1.0 }),
+        "crowded" => noise(i).mul_add(1e-6, if i.is_multiple_of(1000) { noise(i + len) * 1e9 } else { 1.0 }),
         "few values" => (i * i % 20) as f64,
         "nearly all equal" => f64::from(noise(i) > 0.95),
         "one outlier" => noise(i) + if i == 99_999 { 1e30 } else { 0.0 },

@@ -32,7 +32,7 @@ pub(super) struct Room<R> {
     counts: Box<[[u32; PLACES]; 2]>,
 }
 
-impl<'a, R: Rank> Part<'a, R> {
+impl<R: Rank> Part<'_, R> {
     pub(super) fn len(&self) -> usize {
         self.out.len()
     }
