@@ -192,7 +192,7 @@ mod tests {
                 // Nearly all share their upper bits, and differ below.
                 &|i| if i == len / 2 { u32::MAX } else { noise(i) >> 18 },
                 // In parts and in digits few values, each of many ranks that differ in the last bit.
-                &|i| (noise(i) % 5) << 29 | noise(i + len) % 2,
+                &|i| ((noise(i) % 5) << 29) | (noise(i + len) % 2),
                 &|i| u32::MAX - (noise(i) >> 16) * u32::from(i % 7 == 0),
             ];
             for (which, pattern) in patterns.into_iter().enumerate() {
