@@ -45,7 +45,7 @@ class Objective:
         ``loss(outputs, targets) -> (B,)``. Losses per token or position of cross_entropy, nll_loss and
         of functions of one's own are summed over the positions whose target is not −100; losses per
         element of the others (regression) are averaged over a sample's elements, as torch's
-        ``reduction="mean"`` does, or summed where the module says ``reduction="sum"``.
+        ``reduction="mean"`` does, or summed where the loss is set to ``reduction="sum"`` or "batchmean".
     forward : callable, optional
         ``forward(model, batch) -> outputs``. By default the model is called with the first item of a
         tuple, or with every key of a mapping but the targets; `.logits` is taken where there is one.
