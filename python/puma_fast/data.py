@@ -25,7 +25,7 @@ from torch.utils.data import (
 )
 from torch.utils.data import default_collate as torch_collate
 
-from puma_fast.batches import IncomparableError, equal, map_leaves, map_tensors, moved
+from puma_fast.batches import IncomparableError, as_tensor, equal, map_leaves, map_tensors, moved
 from puma_fast.distributed import Ranks
 from puma_fast.kept import Kept
 from puma_fast.marks import mark
@@ -261,7 +261,7 @@ class Samples:
         if self.is_stream:
             yield from self._stream(chunks)
         else:
-            yield from DataLoader(
+            loader = DataLoader(
                 self._data,
                 batch_sampler=[chunk.tolist() for chunk in chunks],
                 collate_fn=self._collate,
@@ -269,6 +269,10 @@ class Samples:
                 # Without one of its own, every iteration draws a seed from the user's generator.
                 generator=torch.Generator(),
             )
+            # The seed is drawn on torch's default device, and the generator's is the CPU.
+            with torch.device("cpu"):
+                batches = iter(loader)
+            yield from batches
 
     def _stream(self, chunks: list[NDArray[np.int64]]) -> Iterator[Any]:
         """Read an iterable set from its start; positions may come in any order within a pass."""
@@ -374,7 +378,7 @@ def _accepted(name: str, data: Any, *, has_ids: bool) -> Any:
     if _columns(data) is not None:
         # A named tuple stays one, any mapping becomes a dict.
         plain = dict(data) if isinstance(data, Mapping) else data
-        return map_leaves(torch.as_tensor, plain, is_leaf=_is_array)
+        return map_leaves(as_tensor, plain, is_leaf=_is_array)
     if isinstance(data, tuple) and any(map(_is_array, data)):
         odd = next(item for item in data if not _is_array(item))
         msg = (

@@ -172,6 +172,11 @@ def differentiable_kernels(model: nn.Module) -> Iterator[None]:
         # in forward mode. Nothing is compiled where torch's compiler was never loaded.
         if "torch._dynamo" in sys.modules and hasattr(torch.compiler, "set_stance"):
             stack.enter_context(torch.compiler.set_stance("force_eager"))
+        # What TorchScript has optimized loses second derivatives without a word.
+        stack.enter_context(torch.jit.optimized_execution(False))
+        for module in model.modules():
+            if isinstance(module, torch.jit.ScriptModule) and hasattr(module, "forward"):
+                module.forward._debug_flush_compilation_cache()
         yield
 
 
@@ -191,4 +196,5 @@ def load_rules() -> None:
     with warnings.catch_warnings():
         for category in (FutureWarning, DeprecationWarning):
             warnings.filterwarnings("ignore", message=".*torch.jit.*is deprecated", category=category)
-        jvp(torch.sin, (torch.zeros(1),), (torch.zeros(1),))
+        at = torch.zeros(1, device="cpu")
+        jvp(torch.sin, (at,), (at,))

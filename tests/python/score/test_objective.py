@@ -61,13 +61,19 @@ TARGETS = {
 
 @pytest.mark.parametrize("name", LOSSES)
 def test_a_named_loss_is_torchs_loss_of_each_sample(name):
-    """One sample's loss is torch's mean-reduced loss of a batch of that one; so is a function's."""
+    """One sample's loss is torch's loss of a batch of that one, in the reduction that was asked for."""
     targets, last = TARGETS[name]
     model = linear(3, last)
     function = getattr(functional, name)
-    alone = torch.stack([function(model(X[i : i + 1]), targets[i : i + 1]) for i in range(N)]).detach()
-    for loss in (name, function, partial(function, reduction="sum")):
-        torch.testing.assert_close(losses(loss, model, (X, targets)), alone)
+
+    def each(reduction):
+        one = [function(model(X[i : i + 1]), targets[i : i + 1], reduction=reduction) for i in range(N)]
+        return torch.stack(one).detach()
+
+    for loss in (name, function, partial(function, reduction="mean")):
+        torch.testing.assert_close(losses(loss, model, (X, targets)), each("mean"))
+    summed = partial(function, reduction="sum")
+    torch.testing.assert_close(losses(summed, model, (X, targets)), each("sum"))
     mean = losses(name, model, (X, targets)).mean()
     torch.testing.assert_close(mean, function(model(X), targets).detach())
 
@@ -401,6 +407,35 @@ def test_modes_do_not_matter():
     settings = {"holdout": (X, CLASSES), "batch_size": 5}
     left = pf.Puma(model.train(), (X, CLASSES), **settings).influence()
     np.testing.assert_array_equal(pf.Puma(model.eval(), (X, CLASSES), **settings).influence(), left)
+
+
+class Standardised(nn.Module):
+    """What a BatchNorm without running statistics does to more than one sample."""
+
+    def forward(self, x):
+        return x - x.mean(0)
+
+
+@pytest.mark.parametrize(
+    ("model", "loss"),
+    [
+        (nn.Sequential(linear(4), Standardised(), linear(3)), "cross_entropy"),
+        (linear(), lambda o, t: (o - o.mean(0)).square().sum(1)),
+    ],
+)
+def test_samples_that_see_one_another_are_refused(model, loss):
+    with pytest.raises(ValueError, match=r"beside the second: samples of a batch see one another"):
+        pf.Puma(model, (X, CLASSES), loss, holdout=(X, CLASSES))
+
+
+def test_a_batch_of_one_is_tried_before_long_work():
+    def squeezed(model, batch):
+        return model(batch[0]).squeeze()
+
+    single = nn.Linear(4, 1)
+    with pytest.raises(ValueError, match=r"outputs of shape \(\) with targets of shape \(1,\)") as caught:
+        pf.Puma(single, (X, X[:, 0]), "mse_loss", forward=squeezed, holdout=(X, X[:, 0]))
+    assert "a batch of the first sample of data" in caught.value.__notes__[0]
 
 
 class Sampled(nn.Module):

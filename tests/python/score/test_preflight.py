@@ -299,3 +299,37 @@ def test_a_criterion_without_a_gradient_is_refused_before_the_curvature_is_looke
     with pytest.raises(ValueError, match="does not depend on the edited parameters"):
         puma.influence(criterion=lambda model: model.weight.argmax().float())
     assert calls == []
+
+
+@pytest.mark.parametrize(
+    ("extra", "kind"), [(None, "NoneType"), (torch.arange(2), r"tensor of torch\.int64"), (1.0, "float")]
+)
+def test_outputs_without_a_derivative_are_refused(extra, kind):
+    def forward(model, batch):
+        return {"logits": model(batch[0]), "extra": extra}
+
+    def loss(outputs, targets):
+        return functional.cross_entropy(outputs["logits"], targets, reduction="none")
+
+    with pytest.raises(TypeError, match=rf"outputs hold a {kind}, of which there is no derivative; give"):
+        pf.Puma(linear(), (X, Y), loss, forward=forward, **SETTINGS)
+
+
+def test_a_lazy_layer_is_named():
+    with pytest.raises(
+        ValueError, match=r"'0.weight' is uninitialized, as lazy layers are; call the model on"
+    ):
+        pf.Puma(nn.Sequential(nn.LazyLinear(3)), (X, Y), **SETTINGS)
+
+
+def test_complex_outputs_are_no_classification():
+    puma = pf.Puma(
+        linear(),
+        (X, Y),
+        lambda outputs, targets: (outputs.abs() - targets[:, None]).square().sum(1),
+        forward=lambda model, batch: model(batch[0]).to(torch.complex64),
+        **SETTINGS,
+    )
+    report = puma.remove([0]).report
+    assert report.before.accuracy is None
+    assert report.before.criterion > 0
