@@ -80,8 +80,18 @@ def as_list_of_pairs():
     return [(x.numpy(), int(y)) for x, y in zip(X, Y, strict=True)]
 
 
+def features(made):
+    """What a backbone gives that was evaluated with gradients, or under inference_mode."""
+    with torch.inference_mode(made == "inference"):
+        return X.clone().requires_grad_(made == "graph") * 1
+
+
 KINDS = {
     "tuple": lambda: (X, Y),
+    "tuple with a graph": lambda: (features("graph"), Y),
+    "tuple from inference": lambda: (features("inference"), Y),
+    "data set with a graph": lambda: TensorDataset(features("graph"), Y),
+    "data set from inference": lambda: TensorDataset(features("inference"), Y),
     "arrays": lambda: (X.numpy(), Y.numpy()),
     "mixed": lambda: (X.numpy(), Y),
     "named tuple": lambda: Pair(X, Y),

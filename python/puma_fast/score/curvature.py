@@ -135,7 +135,8 @@ class Curvature:
         A walk takes a function whose own gradient torch cannot follow for a constant, without a word.
         """
         objective = self.objective
-        v = torch.randn(self.size, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+        generator = torch.Generator().manual_seed(0)
+        v = torch.randn(self.size, generator=generator, dtype=torch.float64, device="cpu")
         tangent = objective.layout.split(v.to(objective.device))
         evaluated = objective.layout.join(_PRODUCTS[self.kind](objective, batch)(tangent))
         objective.finite(evaluated, self.samples)

@@ -10,6 +10,7 @@ import torch
 from torch.utils.data import DataLoader, Subset
 
 from puma_fast import sweep
+from puma_fast.batches import as_tensor
 from puma_fast.data import Samples
 from puma_fast.numeric.arrays import as_array
 from puma_fast.score.conventions import default_targets
@@ -112,7 +113,7 @@ def classes(samples: Samples, targets: Callable[[Any], Any]) -> NDArray[np.int64
         labels: torch.Tensor = targets(batch)
         one_each = isinstance(labels, torch.Tensor) and labels.shape == (len(places),)
         if not one_each or labels.is_floating_point():
-            return torch.full((len(places),), torch.nan)
+            return torch.full((len(places),), torch.nan, device="cpu")
         return labels
 
     labels = sweep.each(samples, read, description="labels")
@@ -135,7 +136,7 @@ def _part(data: Any, positions: NDArray[np.int64]) -> Any:
             multiprocessing_context=data.multiprocessing_context,
         )
     if isinstance(data, Mapping):
-        return {key: torch.as_tensor(value)[positions] for key, value in data.items()}
+        return {key: as_tensor(value)[positions] for key, value in data.items()}
     if isinstance(data, tuple) and all(hasattr(item, "__array__") for item in data):
-        return tuple(torch.as_tensor(item)[positions] for item in data)
+        return tuple(as_tensor(item)[positions] for item in data)
     return Subset(data, positions.tolist())

@@ -84,7 +84,7 @@ def _weights(objective: Objective, batch: Any, kind: str) -> Tensor:
         generator = torch.Generator().manual_seed(0)
         total = there.new_zeros(len(there), dtype=torch.float64)
         for _ in range(_PROBES):
-            signs = 2.0 * torch.randint(0, 2, there.shape[1:], generator=generator) - 1.0
+            signs = 2.0 * torch.randint(0, 2, there.shape[1:], generator=generator, device="cpu") - 1.0
             probe = signs.to(there).expand_as(there)
             (curved,) = torch.autograd.grad(slopes, there, probe, retain_graph=True)
             total += (probe * curved).flatten(1).sum(1).abs()
