@@ -155,8 +155,8 @@ class Removal:
             parameters = self.patched(self.direction)
             if not all(bool(torch.isfinite(value).all()) for value in parameters.values()):
                 msg = (
-                    f"eta={self.eta:.3g} (eta*n = {self.eta * self.n:.3g} deletions) takes the parameters out "
-                    f"of the range of their type; take a shorter patch, such as at({1 / self.n:.3g})"
+                    f"eta={self.eta:.3g} (eta*n = {self.eta * self.n:.3g} deletions) takes the parameters "
+                    f"out of the range of their type; take a shorter patch, such as at({1 / self.n:.3g})"
                 )
                 raise ValueError(msg)
             model = copied(self._objective.model)
