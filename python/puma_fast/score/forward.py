@@ -173,10 +173,10 @@ def differentiable_kernels(model: nn.Module) -> Iterator[None]:
         if "torch._dynamo" in sys.modules and hasattr(torch.compiler, "set_stance"):
             stack.enter_context(torch.compiler.set_stance("force_eager"))
         # What TorchScript has optimized loses second derivatives without a word.
-        stack.enter_context(torch.jit.optimized_execution(False))
+        stack.enter_context(torch.jit.optimized_execution(False))  # type: ignore[attr-defined]
         for module in model.modules():
             if isinstance(module, torch.jit.ScriptModule) and hasattr(module, "forward"):
-                module.forward._debug_flush_compilation_cache()
+                module.forward._debug_flush_compilation_cache()  # type: ignore[attr-defined]
         yield
 
 

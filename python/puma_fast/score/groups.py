@@ -122,7 +122,12 @@ def classes(samples: Samples, targets: Callable[[Any], Any]) -> NDArray[np.int64
 
 def _divided(data: Any, names: NDArray[Any], kind: str) -> dict[str, Any]:
     """Give the samples of every name, in sorted order."""
-    return {f"{kind} {name}": _part(data, np.flatnonzero(names == name)) for name in np.unique(names)}
+    try:
+        distinct, of = np.unique(names, return_inverse=True)
+    except TypeError:
+        msg = f"{kind}s are of types that have no common order, or some are None; give them names of one type"
+        raise TypeError(msg) from None
+    return {f"{kind} {name}": _part(data, np.flatnonzero(of == at)) for at, name in enumerate(distinct)}
 
 
 def _part(data: Any, positions: NDArray[np.int64]) -> Any:
