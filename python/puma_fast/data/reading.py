@@ -28,9 +28,9 @@ class Reader:
         self.name = name
         self.kept = kept
 
-    def one(self, where: NDArray[np.int64]) -> Any:
-        """Read one batch in this process: workers are slow to start, and are seeded alike every time."""
-        return next(self._batches([where], workers={}))
+    def here(self, chunks: list[NDArray[np.int64]]) -> Iterator[Any]:
+        """Read batches in this process: workers are slow to start, and are seeded alike every time."""
+        return self._batches(chunks, workers={})
 
     def batches(self, chunks: list[NDArray[np.int64]]) -> Iterator[Any]:
         """Read the batch at the positions of each chunk."""

@@ -62,6 +62,33 @@ def read(samples, positions=None):
     return where, torch.cat([part[0] for part in parts]), torch.cat([part[1] for part in parts])
 
 
+class Pooled(torch.nn.Module):
+    def __init__(self, inner):
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, x):
+        return self.inner(x.mean(1))
+
+
+def test_samples_of_any_shape_are_read_one_by_one(tmp_path):
+    torch.manual_seed(0)
+    data = [(torch.randn(2 + i % 5, 2), Y[i]) for i in range(N)]
+    means = torch.stack([x.mean(0) for x, _ in data])
+    model = torch.nn.Linear(2, 3)
+    settings = {"holdout": (means, Y), "damping": 0.1}
+    expected = pf.Puma(model, (means, Y), **settings)
+    settings["holdout"] = data
+    found = pf.Puma(Pooled(model), data, batch_size=1, **settings)
+    np.testing.assert_allclose(found.influence(), expected.influence(), rtol=1e-3, atol=1e-5)
+    np.testing.assert_array_equal(found.influence(out=tmp_path / "psi.npy"), found.influence())
+    removals = [puma.remove([0, 1], up=4).report.after.criterion for puma in (found, expected)]
+    assert removals[0] == pytest.approx(removals[1], rel=1e-4)
+    with pytest.raises(RuntimeError, match="stack expects each tensor to be equal size") as caught:
+        pf.Puma(Pooled(model), data, **settings)
+    assert "or pass a DataLoader with a collate_fn, or batch_size=1" in caught.value.__notes__[0]
+
+
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("batch_size", [1, 5, N, 100])
 def test_every_kind_is_read_in_order(kind, batch_size):
