@@ -194,7 +194,9 @@ class Curvature:
         shares = shares and (self.kind != "hessian" or self.kind in self.objective.recordable)
         if len(rows) > 1 and shares:
             try:
-                blocks = [product(layout.split(some), several=True) for some in rows.split(VECTORS_AT_ONCE)]
+                blocks = [
+                    product(layout.split(some), several=True) for some in torch.split(rows, VECTORS_AT_ONCE)
+                ]
             except (NotImplementedError, RuntimeError, ValueError) as error:
                 self._shares_evaluations = False
                 one_by_one("several directions", error)

@@ -74,7 +74,8 @@ class Forward:
     def several(self, function: Callable[[Any], Any], at: Any, along: Any) -> tuple[Any, Any]:
         """Give the same for as many directions as `along` has rows, by one evaluation."""
         one = partial(self.with_value, function, at)
-        value, derivatives = vmap(one, out_dims=(None, 0))(along)
+        once: Any = (None, 0)  # torch's annotation leaves out that one of several may have no such axis
+        value, derivatives = vmap(one, out_dims=once)(along)
         return value, derivatives
 
 

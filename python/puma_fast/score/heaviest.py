@@ -110,5 +110,5 @@ def _by_sample(one: Any, other: Any, losses: Tensor) -> Tensor:
 
 
 def _has_rows(part: Tensor, losses: Tensor) -> bool:
-    """Tell whether a part of the outputs has one row for each sample; another tells of none."""
-    return part.ndim > 0 and len(part) == len(losses)
+    """Tell whether a part of the outputs has a row of reals for each sample; another tells of none."""
+    return part.is_floating_point() and part.ndim > 0 and len(part) == len(losses)

@@ -137,9 +137,8 @@ class Passes:
         together = self._shares_evaluations and len(directions) > 1 and objective.forward.missing is None
         if together:
             try:
-                return torch.cat(
-                    [objective.derivatives(batch, some) for some in directions.split(TANGENTS_AT_ONCE)]
-                )
+                chunks = torch.split(directions, TANGENTS_AT_ONCE)
+                return torch.cat([objective.derivatives(batch, some) for some in chunks])
             except (NotImplementedError, RuntimeError, ValueError) as error:
                 self._shares_evaluations = False
                 one_by_one("several directions", error)

@@ -73,13 +73,21 @@ def pulled(
     found: Iterator[Tensor | None] = repeat(None)
     if led and wanted:
         ends, starts = zip(*led, strict=True)
-        settings = {"retain_graph": retain_graph, "create_graph": create_graph, "allow_unused": True}
-        if several:
-            found = iter(grad(ends, wanted, starts, is_grads_batched=True, **settings))
-        else:
+        given: tuple[Tensor, ...] | None = starts
+        if not several:
             with torch.enable_grad():
-                total = _Weighted.apply(starts, *ends)
-            found = iter(grad(total, wanted, **settings))
+                ends, given = (_Weighted.apply(starts, *ends),), None
+        found = iter(
+            grad(
+                ends,
+                wanted,
+                given,
+                retain_graph=retain_graph,
+                create_graph=create_graph,
+                is_grads_batched=several,
+                allow_unused=True,
+            )
+        )
     count = (len(weights[0]),) if several else ()
     gradients = ((at, next(found) if at.requires_grad else None) for at in inputs)
     return tuple(at.new_zeros((*count, *at.shape)) if each is None else each for at, each in gradients)
