@@ -97,7 +97,7 @@ def _quadratic(counted):
 
     class Product(torch.autograd.Function):
         @staticmethod
-        def vmap(info, in_dims, x):
+        def vmap(info, in_dims, x) -> tuple[torch.Tensor, int]:
             return counted @ x.movedim(in_dims[0], 1), 1
 
         @staticmethod
