@@ -246,7 +246,7 @@ def test_every_function_of_the_core_is_wrapped():
     (folder,) = numeric.__path__
     used = {
         node.attr
-        for file in Path(folder).glob("*.py")
+        for file in Path(folder).rglob("*.py")
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "_core"
     }
