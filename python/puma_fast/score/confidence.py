@@ -88,7 +88,7 @@ def predict(
 
 
 def _classified(objective: Objective, outputs: Any, targets: Any) -> tuple[Tensor | None, Tensor | None]:
-    if not (isinstance(outputs, Tensor) and isinstance(targets, Tensor)) or outputs.is_complex():
+    if not (isinstance(outputs, Tensor) and isinstance(targets, Tensor)):
         return None, None
     if outputs.ndim == 2 and targets.ndim == 1 and not targets.is_floating_point() and outputs.shape[1] > 1:
         labels = targets.long()

@@ -53,12 +53,12 @@ def refuse_more_than_pairs(name: str, batch: Any) -> None:
 
 
 def refuse_constants(outputs: Any) -> None:
-    """Refuse outputs that are not all numbers of which torch knows derivatives."""
+    """Refuse outputs that are not all real numbers."""
     for leaf in tree_leaves(outputs):
-        if not (isinstance(leaf, Tensor) and (leaf.is_floating_point() or leaf.is_complex())):
+        if not (isinstance(leaf, Tensor) and leaf.is_floating_point()):
             kind = f"tensor of {leaf.dtype}" if isinstance(leaf, Tensor) else type(leaf).__name__
             msg = (
-                f"the model's outputs hold a {kind}, of which there is no derivative; give the loss only the "
+                f"the model's outputs hold a {kind}, which is not differentiated; give the loss only the "
                 "floating-point tensors that it reads, in tuples, lists or dicts, e.g. "
                 "forward=lambda model, batch: model(batch[0])['logits']"
             )

@@ -15,7 +15,7 @@ from weakref import WeakSet
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, grad
+from torch.func import functional_call
 
 from puma_fast.batches import described, map_tensors, moved
 from puma_fast.data import Samples
@@ -31,6 +31,7 @@ from puma_fast.score.conventions import (
 from puma_fast.score.forward import Forward, differentiable_kernels, load_rules, where_it_fails
 from puma_fast.score.losses import per_sample
 from puma_fast.score.parameters import HALVES, Layout, select_parameters
+from puma_fast.score.reverse import leaves, pulled_back, slopes
 from puma_fast.score.unwrapped import checked_device, refuse_uncopyable, refuse_unmade, unwrapped
 
 if TYPE_CHECKING:
@@ -196,31 +197,32 @@ class Objective:
 
     def gradient(self, batch: Any, weights: Tensor | None = None) -> Tensor:
         """Give Σ w_i ∇L_i over a batch, float64 (p,): one reverse pass of the weighted losses."""
-
-        def weighted(at: Mapping[str, Tensor]) -> Tensor:
+        at = leaves(self.parameters)
+        with torch.enable_grad():
             losses = self.losses(at, batch)
-            return losses.sum() if weights is None else losses @ weights.to(losses.dtype)
+        given = torch.ones_like(losses) if weights is None else weights.to(losses.dtype)
+        return self.layout.join(pulled_back(losses, at, given))
 
-        return self.layout.join(grad(weighted)(self.parameters))
-
-    def derivatives(self, batch: Any, direction: Tensor) -> Tensor:
+    def derivatives(self, batch: Any, directions: Tensor) -> Tensor:
         """Give directionᵀ∇L_i for every sample of a batch, (B,): one forward-mode pass.
 
-        No per-sample gradient is formed; the cost is about that of two forward passes.
+        No per-sample gradient is formed; the cost is about that of two forward passes. Of several
+        directions (k, p), which share one evaluation of the model, (k, B).
         """
-        tangent = self.layout.split(direction)
+        tangent = self.layout.split(directions)
+        along = self.forward.with_value if directions.ndim == 1 else self.forward.several
         if self._whole is not None:
-            moved: Tensor = self.forward(lambda at: self.losses(at, batch), self.parameters, tangent)
+            moved: Tensor = along(lambda at: self.losses(at, batch), self.parameters, tangent)[1]
             return moved
-        outputs, shifts = self.forward.with_value(
-            lambda at: self.outputs(at, batch), self.parameters, tangent
-        )
+        outputs, shifts = along(lambda at: self.outputs(at, batch), self.parameters, tangent)
         if not (self._loss_is_by_row and isinstance(outputs, Tensor)):
-            moved = self.forward(lambda at: self.losses_of(at, batch), outputs, shifts)
+            moved = along(lambda at: self.losses_of(at, batch), outputs, shifts)[1]
             return moved
         # Torch's losses are several times dearer in forward than in reverse mode.
-        slopes = grad(lambda at: self.losses_of(at, batch).sum())(outputs)
-        moved = (slopes * shifts).reshape(len(slopes), -1).sum(1)
+        there = leaves(outputs)
+        with torch.enable_grad():
+            losses = self.losses_of(there, batch)
+        moved = (slopes(losses, there) * shifts).reshape(*shifts.shape[: directions.ndim], -1).sum(-1)
         return moved
 
     @contextmanager
