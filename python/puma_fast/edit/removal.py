@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from puma_fast.edit.weighing import Weighing
     from puma_fast.numeric.reweight import WeightsInfo
     from puma_fast.score.criteria import Criteria
-    from puma_fast.score.influence import Damping, Influence
+    from puma_fast.score.damping import Damping
+    from puma_fast.score.influence import Influence
     from puma_fast.score.objective import Objective
     from puma_fast.score.solve import Solve
 

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 
 from puma_fast import sweep
-from puma_fast.kept import MEMORY
+from puma_fast.data.kept import MEMORY
 from puma_fast.score.forward import one_by_one
 from puma_fast.score.heaviest import heaviest
 from puma_fast.score.recorded import Recorded, TooLargeError
