@@ -28,9 +28,9 @@ class Reader:
         self.name = name
         self.kept = kept
 
-    def one(self, where: NDArray[np.int64]) -> Any:
-        """Read one batch in this process: workers are slow to start, and are seeded alike every time."""
-        return next(self._batches([where], workers={}))
+    def here(self, chunks: list[NDArray[np.int64]]) -> Iterator[Any]:
+        """Read batches in this process: workers are slow to start, and are seeded alike every time."""
+        return self._batches(chunks, workers={})
 
     def batches(self, chunks: list[NDArray[np.int64]]) -> Iterator[Any]:
         """Read the batch at the positions of each chunk."""
@@ -65,7 +65,7 @@ class Reader:
         if self.source.is_stream:
             yield from self._stream(chunks)
         else:
-            yield from DataLoader(
+            loader = DataLoader(
                 self.source.data,
                 batch_sampler=[chunk.tolist() for chunk in chunks],
                 collate_fn=self.source.collate,
@@ -73,6 +73,10 @@ class Reader:
                 # Without one of its own, every iteration draws a seed from the user's generator.
                 generator=torch.Generator(),
             )
+            # The seed is drawn on torch's default device, and the generator's is the CPU.
+            with torch.device("cpu"):
+                batches = iter(loader)
+            yield from batches
 
     def _stream(self, chunks: list[NDArray[np.int64]]) -> Iterator[Any]:
         """Read an iterable set from its start; positions may come in any order within a pass."""

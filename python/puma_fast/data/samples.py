@@ -99,7 +99,7 @@ class Samples:
         self._by_name = None if names is None else positions_by_name(names, self.n)
         self._reader = Reader(self._source, self.n, name, self.kept)
         if self._source.columns is None:
-            require_repeatable(self._reader, progress)
+            require_repeatable(self._reader, self.batch_size, progress)
         self._mark = self._marked()
 
     def __len__(self) -> int:
@@ -176,7 +176,8 @@ class Samples:
 
     def first(self, count: int) -> Any:
         """Read the first `count` samples as one batch, to look at before long work."""
-        return moved(self._reader.one(np.arange(min(count, self.n))), self.device)
+        chunk = np.arange(min(count, self.n))
+        return moved(next(self._reader.here([chunk])), self.device)
 
     def changed(self) -> bool:
         """Tell whether tensors or arrays given as data were written since the last time this was asked.

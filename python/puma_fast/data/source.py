@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from torch import Tensor
 from torch.utils.data import (
     BatchSampler,
@@ -20,7 +19,7 @@ from torch.utils.data import (
     default_collate,
 )
 
-from puma_fast.batches import map_leaves
+from puma_fast.batches import as_tensor, map_leaves
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -80,7 +79,7 @@ def _accepted(name: str, data: Any, *, has_ids: bool) -> Any:
     if _columns(data) is not None:
         # A named tuple stays one, any mapping becomes a dict.
         plain = dict(data) if isinstance(data, Mapping) else data
-        return map_leaves(torch.as_tensor, plain, is_leaf=_is_array)
+        return map_leaves(as_tensor, plain, is_leaf=_is_array)
     if isinstance(data, tuple) and any(map(_is_array, data)):
         odd = next(item for item in data if not _is_array(item))
         msg = (

@@ -36,7 +36,8 @@ class KMeans:
     status : str
         ``"converged"``: no label changed any more, or the centers moved by no more than `tol` allows.
         ``"max_iter"``: the iterations allowed were not enough; the best clusters found.
-        ``"empty_clusters"``: as converged, but X has too few distinct rows for so many clusters.
+        ``"empty_clusters"``: as converged, but with a cluster that holds no row: X has too few distinct rows
+        for so many, or the tolerance ended the iteration before the cluster was filled (``tol=0`` does not).
 
     Examples
     --------

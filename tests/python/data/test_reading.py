@@ -27,8 +27,18 @@ def as_list_of_pairs():
     return [(x.numpy(), int(y)) for x, y in zip(X, Y, strict=True)]
 
 
+def features(made):
+    """What a backbone gives that was evaluated with gradients, or under inference_mode."""
+    with torch.inference_mode(made == "inference"):
+        return X.clone().requires_grad_(made == "graph") * 1
+
+
 KINDS = {
     "tuple": lambda: (X, Y),
+    "tuple with a graph": lambda: (features("graph"), Y),
+    "tuple from inference": lambda: (features("inference"), Y),
+    "data set with a graph": lambda: TensorDataset(features("graph"), Y),
+    "data set from inference": lambda: TensorDataset(features("inference"), Y),
     "arrays": lambda: (X.numpy(), Y.numpy()),
     "mixed": lambda: (X.numpy(), Y),
     "named tuple": lambda: Pair(X, Y),
@@ -50,6 +60,33 @@ def read(samples, positions=None):
     parts = [tuple(batch.values()) if isinstance(batch, dict) else tuple(batch) for _, batch in rows]
     where = np.concatenate([where for where, _ in rows])
     return where, torch.cat([part[0] for part in parts]), torch.cat([part[1] for part in parts])
+
+
+class Pooled(torch.nn.Module):
+    def __init__(self, inner):
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, x):
+        return self.inner(x.mean(1))
+
+
+def test_samples_of_any_shape_are_read_one_by_one(tmp_path):
+    torch.manual_seed(0)
+    data = [(torch.randn(2 + i % 5, 2), Y[i]) for i in range(N)]
+    means = torch.stack([x.mean(0) for x, _ in data])
+    model = torch.nn.Linear(2, 3)
+    settings = {"holdout": (means, Y), "damping": 0.1}
+    expected = pf.Puma(model, (means, Y), **settings)
+    settings["holdout"] = data
+    found = pf.Puma(Pooled(model), data, batch_size=1, **settings)
+    np.testing.assert_allclose(found.influence(), expected.influence(), rtol=1e-3, atol=1e-5)
+    np.testing.assert_array_equal(found.influence(out=tmp_path / "psi.npy"), found.influence())
+    removals = [puma.remove([0, 1], up=4).report.after.criterion for puma in (found, expected)]
+    assert removals[0] == pytest.approx(removals[1], rel=1e-4)
+    with pytest.raises(RuntimeError, match="stack expects each tensor to be equal size") as caught:
+        pf.Puma(Pooled(model), data, **settings)
+    assert "or pass a DataLoader with a collate_fn, or batch_size=1" in caught.value.__notes__[0]
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -105,6 +105,35 @@ def test_modes_do_not_matter():
     np.testing.assert_array_equal(pf.Puma(model.eval(), (X, CLASSES), **settings).influence(), left)
 
 
+class Standardised(nn.Module):
+    """What a BatchNorm without running statistics does to more than one sample."""
+
+    def forward(self, x):
+        return x - x.mean(0)
+
+
+@pytest.mark.parametrize(
+    ("model", "loss"),
+    [
+        (nn.Sequential(linear(4), Standardised(), linear(3)), "cross_entropy"),
+        (linear(), lambda o, t: (o - o.mean(0)).square().sum(1)),
+    ],
+)
+def test_samples_that_see_one_another_are_refused(model, loss):
+    with pytest.raises(ValueError, match=r"beside the second: samples of a batch see one another"):
+        pf.Puma(model, (X, CLASSES), loss, holdout=(X, CLASSES))
+
+
+def test_a_batch_of_one_is_tried_before_long_work():
+    def squeezed(model, batch):
+        return model(batch[0]).squeeze()
+
+    single = nn.Linear(4, 1)
+    with pytest.raises(ValueError, match=r"outputs of shape \(\) with targets of shape \(1,\)") as caught:
+        pf.Puma(single, (X, X[:, 0]), "mse_loss", forward=squeezed, holdout=(X, X[:, 0]))
+    assert "a batch of the first sample of data" in caught.value.__notes__[0]
+
+
 class Sampled(nn.Module):
     def __init__(self):
         super().__init__()

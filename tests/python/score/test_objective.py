@@ -40,13 +40,19 @@ TARGETS = {
 
 @pytest.mark.parametrize("name", LOSSES)
 def test_a_named_loss_is_torchs_loss_of_each_sample(name):
-    """One sample's loss is torch's mean-reduced loss of a batch of that one; so is a function's."""
+    """One sample's loss is torch's loss of a batch of that one, in the reduction that was asked for."""
     targets, last = TARGETS[name]
     model = linear(3, last)
     function = getattr(functional, name)
-    alone = torch.stack([function(model(X[i : i + 1]), targets[i : i + 1]) for i in range(N)]).detach()
-    for loss in (name, function, partial(function, reduction="sum")):
-        torch.testing.assert_close(losses(loss, model, (X, targets)), alone)
+
+    def each(reduction):
+        one = [function(model(X[i : i + 1]), targets[i : i + 1], reduction=reduction) for i in range(N)]
+        return torch.stack(one).detach()
+
+    for loss in (name, function, partial(function, reduction="mean")):
+        torch.testing.assert_close(losses(loss, model, (X, targets)), each("mean"))
+    summed = partial(function, reduction="sum")
+    torch.testing.assert_close(losses(summed, model, (X, targets)), each("sum"))
     mean = losses(name, model, (X, targets)).mean()
     torch.testing.assert_close(mean, function(model(X), targets).detach())
 
@@ -70,6 +76,9 @@ def test_a_named_loss_is_torchs_loss_of_each_sample(name):
             BINARY,
             partial(functional.binary_cross_entropy_with_logits, pos_weight=torch.tensor([1.0, 2.0, 3.0])),
         ),
+        (nn.KLDivLoss(reduction="batchmean"), BINARY, partial(functional.kl_div, reduction="batchmean")),
+        (partial(functional.kl_div, reduction="batchmean"), BINARY, nn.KLDivLoss(reduction="batchmean")),
+        (partial(functional.mse_loss, reduction="sum"), REAL, nn.MSELoss(reduction="sum")),
         (lambda o, t: (o - t).square().sum(1), REAL, partial(functional.mse_loss, reduction="sum")),
         (lambda o, t: (o - t).square(), REAL, partial(functional.mse_loss, reduction="sum")),
     ],
