@@ -18,7 +18,7 @@ use crate::float::Float;
 use crate::simd::{Level, level};
 
 use plain::Plain;
-pub(crate) use tally::{Chosen, Counter, Powers, Split, Tally};
+pub(crate) use tally::{Chosen, Counter, Lengths, Powers, Split, Tally};
 
 /// Doubles in a vector.
 pub(crate) const WIDTH: usize = 8;
@@ -148,6 +148,8 @@ pub(crate) trait Lanes: Copy {
     fn max_singles(self, a: Self::Sixteen, b: Self::Sixteen) -> Self::Sixteen;
     /// a > b, or one of them is NaN.
     fn beyond(self, a: Self::Sixteen, b: Self::Sixteen) -> Self::Chosen;
+    /// a > b; not where either is NaN.
+    fn exceeds(self, a: Self::Sixteen, b: Self::Sixteen) -> Self::Chosen;
     /// `a` but not `b`.
     fn but(self, a: Self::Chosen, b: Self::Chosen) -> Self::Chosen;
     /// The chosen, lane 0 lowest.
@@ -157,6 +159,15 @@ pub(crate) trait Lanes: Copy {
     fn held_singles(self, chosen: Self::Chosen) -> u32 {
         self.chosen(chosen).count_ones()
     }
+    /// Adds 1 to the half of a count that stands for each of the chosen, wrapping around.
+    fn count_chosen(self, counts: Self::Counts, chosen: Self::Chosen) -> Self::Counts;
+    /// How many were counted so.
+    #[inline(always)]
+    fn counted(self, counts: Self::Counts) -> u64 {
+        self.unpack(counts).into_iter().map(|both| (both & 0xffff_ffff) + (both >> 32)).sum()
+    }
+    /// `yes` where chosen, `no` elsewhere.
+    fn select_singles(self, chosen: Self::Chosen, yes: Self::Sixteen, no: Self::Sixteen) -> Self::Sixteen;
     /// `x` where chosen, 0 elsewhere.
     fn keep_singles(self, chosen: Self::Chosen, x: Self::Sixteen) -> Self::Sixteen;
     /// `size`, which is not negative, with the sign of `sign`.

@@ -290,6 +290,10 @@ impl Lanes for V3 {
         both(a, b, |a, b| self.avx._mm256_cmp_ps::<_CMP_NLE_UQ>(a, b))
     }
     #[inline(always)]
+    fn exceeds(self, a: Self::Sixteen, b: Self::Sixteen) -> Self::Chosen {
+        both(a, b, |a, b| self.avx._mm256_cmp_ps::<_CMP_GT_OQ>(a, b))
+    }
+    #[inline(always)]
     fn but(self, a: Self::Chosen, b: Self::Chosen) -> Self::Chosen {
         both(b, a, |b, a| self.avx._mm256_andnot_ps(b, a))
     }
@@ -301,6 +305,18 @@ impl Lanes for V3 {
     fn held_singles(self, chosen: Self::Chosen) -> u32 {
         let [low, high] = chosen.map(|half| self.avx._mm256_movemask_ps(half).count_ones());
         low + high
+    }
+    #[inline(always)]
+    fn count_chosen(self, counts: Self::Counts, chosen: Self::Chosen) -> Self::Counts {
+        // A lane of ones is −1.
+        both(counts, chosen, |counts, chosen| self.avx2._mm256_sub_epi32(counts, cast(chosen)))
+    }
+    #[inline(always)]
+    fn select_singles(self, chosen: Self::Chosen, yes: Self::Sixteen, no: Self::Sixteen) -> Self::Sixteen {
+        [
+            self.avx._mm256_blendv_ps(no[0], yes[0], chosen[0]),
+            self.avx._mm256_blendv_ps(no[1], yes[1], chosen[1]),
+        ]
     }
     #[inline(always)]
     fn keep_singles(self, chosen: Self::Chosen, x: Self::Sixteen) -> Self::Sixteen {

@@ -170,12 +170,24 @@ impl Lanes for V4 {
         self.avx512f._mm512_cmp_ps_mask::<_CMP_NLE_UQ>(a, b)
     }
     #[inline(always)]
+    fn exceeds(self, a: __m512, b: __m512) -> u16 {
+        self.avx512f._mm512_cmp_ps_mask::<_CMP_GT_OQ>(a, b)
+    }
+    #[inline(always)]
     fn but(self, a: u16, b: u16) -> u16 {
         a & !b
     }
     #[inline(always)]
     fn chosen(self, chosen: u16) -> u32 {
         u32::from(chosen)
+    }
+    #[inline(always)]
+    fn count_chosen(self, counts: __m512i, chosen: u16) -> __m512i {
+        self.avx512f._mm512_mask_add_epi32(counts, chosen, counts, self.avx512f._mm512_set1_epi32(1))
+    }
+    #[inline(always)]
+    fn select_singles(self, chosen: u16, yes: __m512, no: __m512) -> __m512 {
+        self.avx512f._mm512_mask_blend_ps(chosen, no, yes)
     }
     #[inline(always)]
     fn keep_singles(self, chosen: u16, x: __m512) -> __m512 {

@@ -163,12 +163,24 @@ impl Lanes for Plain {
         each(|i| a[i] > b[i] || a[i].is_nan() || b[i].is_nan())
     }
     #[inline(always)]
+    fn exceeds(self, a: Self::Sixteen, b: Self::Sixteen) -> Self::Chosen {
+        each(|i| a[i] > b[i])
+    }
+    #[inline(always)]
     fn but(self, a: Self::Chosen, b: Self::Chosen) -> Self::Chosen {
         each(|i| a[i] && !b[i])
     }
     #[inline(always)]
     fn chosen(self, chosen: Self::Chosen) -> u32 {
         chosen.iter().rev().fold(0, |bits, &bit| bits << 1 | u32::from(bit))
+    }
+    #[inline(always)]
+    fn count_chosen(self, counts: Self::Counts, chosen: Self::Chosen) -> Self::Counts {
+        each(|i| counts[i] + u64::from(chosen[2 * i]) + (u64::from(chosen[2 * i + 1]) << 32))
+    }
+    #[inline(always)]
+    fn select_singles(self, chosen: Self::Chosen, yes: Self::Sixteen, no: Self::Sixteen) -> Self::Sixteen {
+        each(|i| if chosen[i] { yes[i] } else { no[i] })
     }
     #[inline(always)]
     fn keep_singles(self, chosen: Self::Chosen, x: Self::Sixteen) -> Self::Sixteen {

@@ -121,9 +121,9 @@ impl<L: Lanes> Chosen<L> {
 
     /// The steps of so many terms.
     #[inline(always)]
-    pub(crate) fn steps(self, lanes: L, grid: &Grid, terms: u32) -> Steps {
+    pub(crate) fn steps(self, lanes: L, grid: &Grid, terms: u64) -> Steps {
         let counted = |counts: L::Counts, zero: f64| {
-            let none = zero.to_bits().wrapping_mul(u64::from(terms));
+            let none = zero.to_bits().wrapping_mul(terms);
             let all = lanes.unpack(counts).into_iter().fold(0, u64::wrapping_add);
             i128::from(all.wrapping_sub(none).cast_signed())
         };
@@ -131,11 +131,43 @@ impl<L: Lanes> Chosen<L> {
     }
 }
 
-/// Σy and Σy² of singles y that are integers below 2^31, at most 2^9 of each lane.
+/// Σy of singles y that are integers below 2^31, at most 2^9 of each lane.
+#[derive(Clone, Copy)]
+pub(crate) struct Lengths<L: Lanes> {
+    /// Both lanes of each pair of them …
+    both: L::Counts,
+    /// … and the odd one alone.
+    odd: L::Counts,
+}
+
+impl<L: Lanes> Lengths<L> {
+    #[inline(always)]
+    pub(crate) fn new(lanes: L) -> Self {
+        Self { both: lanes.no_counts(), odd: lanes.no_counts() }
+    }
+
+    /// Counts the terms `y`; the pairs of them and the odd ones.
+    #[inline(always)]
+    pub(crate) fn add(&mut self, lanes: L, y: L::Sixteen) -> [L::Counts; 2] {
+        let both = lanes.whole(y);
+        let odd = lanes.odd(both);
+        self.both = lanes.plus(self.both, both);
+        self.odd = lanes.plus(self.odd, odd);
+        [both, odd]
+    }
+
+    #[inline(always)]
+    pub(crate) fn total(self, lanes: L) -> i128 {
+        let (both, odd) = (lanes.unpack(self.both), lanes.unpack(self.odd));
+        let pairs = both.into_iter().zip(odd);
+        pairs.map(|(both, odd)| i128::from(both.wrapping_sub(odd << 32)) + i128::from(odd)).sum()
+    }
+}
+
+/// Σy and Σy² of the like.
 #[derive(Clone, Copy)]
 pub(crate) struct Powers<L: Lanes> {
-    /// Both lanes of each pair of them, and the odd one alone.
-    sums: [L::Counts; 2],
+    lengths: Lengths<L>,
     /// Of the even and of the odd lanes, wrapping around …
     squares: [L::Counts; 2],
     /// … and of all lanes with so little error that it says how often.
@@ -145,16 +177,13 @@ pub(crate) struct Powers<L: Lanes> {
 impl<L: Lanes> Powers<L> {
     #[inline(always)]
     pub(crate) fn new(lanes: L) -> Self {
-        let none = [lanes.no_counts(); 2];
-        Self { sums: none, squares: none, rough: lanes.sixteen(0.0) }
+        Self { lengths: Lengths::new(lanes), squares: [lanes.no_counts(); 2], rough: lanes.sixteen(0.0) }
     }
 
     #[inline(always)]
     pub(crate) fn add(&mut self, lanes: L, y: L::Sixteen) {
         self.rough = lanes.fma_singles(y, y, self.rough);
-        let even = lanes.whole(y);
-        let odd = lanes.odd(even);
-        self.sums = [lanes.plus(self.sums[0], even), lanes.plus(self.sums[1], odd)];
+        let [even, odd] = self.lengths.add(lanes, y);
         let [evens, odds] = self.squares;
         self.squares = [lanes.plus(evens, lanes.square_even(even)), lanes.plus(odds, lanes.square_even(odd))];
     }
@@ -168,19 +197,14 @@ impl<L: Lanes> Powers<L> {
     /// Σy and Σy².
     #[inline(always)]
     pub(crate) fn totals(self, lanes: L) -> [i128; 2] {
-        let [both, odd] = self.sums.map(|sums| lanes.unpack(sums));
-        let squares = self.squares.map(|squares| lanes.unpack(squares));
+        let [even, odd] = self.squares.map(|squares| lanes.unpack(squares));
         let rough = lanes.unpack_singles(self.rough);
-        let mut totals = [0; 2];
-        for i in 0..WIDTH {
-            let even = both[i].wrapping_sub(odd[i] << 32);
-            totals[0] += i128::from(even) + i128::from(odd[i]);
-            for (square, rough) in [squares[0][i], squares[1][i]].into_iter().zip(&rough[2 * i..]) {
-                let turn = (1u128 << 64) as f64;
-                let turns = ((f64::from(*rough) - square as f64) / turn).round() as i128;
-                totals[1] += i128::from(square) + (turns << 64);
-            }
-        }
-        totals
+        let turn = (1u128 << 64) as f64;
+        let squares = even.into_iter().zip(odd).flat_map(|(even, odd)| [even, odd]).zip(rough);
+        let squares = squares.map(|(square, rough)| {
+            let turns = ((f64::from(rough) - square as f64) / turn).round() as i128;
+            i128::from(square) + (turns << 64)
+        });
+        [self.lengths.total(lanes), squares.sum()]
     }
 }

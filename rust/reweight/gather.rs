@@ -1,8 +1,6 @@
-//! The few samples that a threshold leaves, brought together for kernels that cost more than reading, and
-//! what those made of them brought back to its place. Where most weights rest, a pass then costs what its
-//! memory does.
+//! The few samples that a threshold leaves, brought together for kernels that cost more than reading.
 
-use super::passes::{each, vectors};
+use super::passes::vectors;
 use crate::float::Float;
 use crate::lanes::{Kernel, Lanes, SINGLES, WIDTH, with_lanes};
 
@@ -10,7 +8,7 @@ use crate::lanes::{Kernel, Lanes, SINGLES, WIDTH, with_lanes};
 pub(super) const SPARE: usize = SINGLES;
 
 /// The largest |ψ| that, times `scale`, is not above `cut`: with the scale a power of two, y is above the cut
-/// exactly when |ψ| is above this.
+/// exactly when |ψ| is above this, but for a y that is too small for a double, which is above no cut.
 pub(super) fn unscaled<T: Float>(cut: f64, scale: f64) -> T {
     let near = T::from_f64(cut / scale.abs());
     if near.to_f64() * scale.abs() > cut { near.next_below() } else { near }
@@ -79,38 +77,5 @@ impl Kernel for Gather<'_, f32> {
             }
         }
         (used, lanes.unpack_singles(largest).into_iter().fold(0.0, f32::max).into())
-    }
-}
-
-/// Writes `from`, which has as many numbers and [`SPARE`] more as [`gather`] found in `psi` above `above`, to
-/// the places where it found them, and 0 elsewhere; past the caches where it `streams`.
-pub(super) struct Spread<'a> {
-    pub(super) psi: &'a [f32],
-    pub(super) above: f32,
-    pub(super) from: &'a [f32],
-    pub(super) to: &'a mut [f32],
-    pub(super) streams: bool,
-}
-
-impl Kernel for Spread<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<L: Lanes>(self, lanes: L) {
-        let above = lanes.sixteen(self.above);
-        let mut used = 0;
-        each(
-            lanes,
-            self.psi,
-            self.to,
-            self.streams,
-            #[inline(always)]
-            |x| {
-                let kept = lanes.beyond(lanes.abs_singles(lanes.singles(x)), above);
-                let from = self.from[used..].first_chunk().unwrap_or(&[0.0; SINGLES]);
-                used += lanes.held_singles(kept) as usize;
-                lanes.unpack_singles(lanes.expand_singles(kept, from))
-            },
-        );
     }
 }

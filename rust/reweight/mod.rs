@@ -33,6 +33,7 @@ mod sample;
 mod scalar;
 mod several;
 mod sift;
+mod spare;
 mod weigh;
 
 use crate::error::{Error, Result};

@@ -1,9 +1,9 @@
 //! The pass that writes the weights at a price, and adds up what the certificate needs to know of their
 //! rounding.
 
-use super::gather::{SPARE, Spread, gather, unscaled};
 use super::passes::each;
-use super::price::Terms;
+use super::price::{Cuts, Terms};
+use super::spare::{Certain, SPARED, buffer};
 use crate::fixed::{Grid, Steps, exponent};
 use crate::float::Float;
 use crate::lanes::{Counter, Kernel, Lanes, Tally, with_lanes};
@@ -27,8 +27,8 @@ pub(super) struct Response {
     room: [f64; 2],
     /// Whether past the caches.
     streams: bool,
-    /// |ψ| of samples with a weight is above this, and that of few others.
-    awake: Option<f32>,
+    /// Of singles, where most weights follow from these.
+    certain: Option<Certain>,
     /// Of doubles y|λ| is counted on the first grid; of singles λ is λ' + ρ with λ' in double precision,
     /// and y|ρ|, |ρ| and ρ² are counted on the three.
     pub(super) grids: [Grid; 3],
@@ -41,7 +41,7 @@ impl Response {
         // Half of a single's last digit, but for those too small to have one.
         let top = if T::IS_SINGLE { (top - 24).max(top.min(-148)) } else { top };
         let grids = [top + exponent(largest) + 1, top, 2 * top].map(Grid::below);
-        Self { price, l1: terms.l1, l2: terms.l2, room: terms.room, streams: false, awake: None, grids }
+        Self { price, l1: terms.l1, l2: terms.l2, room: terms.room, streams: false, certain: None, grids }
     }
 
     /// The same for so many bytes of weights.
@@ -49,10 +49,9 @@ impl Response {
         Self { streams: bytes >= MUCH, ..self }
     }
 
-    /// The same where few samples are awake, those with y above `cut`: they are looked at alone.
-    pub(super) fn sparing(self, cut: f64, scale: f64) -> Self {
-        // Lower by more than any rounding: which weights are 0 is for the price to say.
-        Self { awake: Some(unscaled(cut * (1.0 - 1e-6), scale)), ..self }
+    /// The same where most singles rest or are full, at the price of `cuts`: the others are looked at alone.
+    pub(super) fn sparing(self, cuts: &Cuts, scale: f64) -> Self {
+        Self { certain: Some(Certain::new(cuts, self.room, scale)), ..self }
     }
 
     /// The weights of `psi`, and their part of the certificate.
@@ -70,14 +69,14 @@ impl Response {
     }
 
     fn run<T: Float>(&self, psi: &[T], weights: &mut [T], scale: f64) -> Responded {
-        let (response, is_boxed) = (self, self.room != [f64::INFINITY; 2]);
+        let (response, is_boxed) = (self, self.is_boxed());
         match (T::typed(psi), T::typed_mut(weights)) {
             (Ok(psi), Ok(weights)) if is_boxed => {
                 with_lanes(Answer::<_, true> { psi, weights, scale, response })
             }
             (Ok(psi), Ok(weights)) => with_lanes(Answer::<_, false> { psi, weights, scale, response }),
-            (Err(psi), Err(weights)) if let Some(awake) = self.awake => {
-                self.spare(psi, weights, scale, awake)
+            (Err(psi), Err(weights)) if let Some(certain) = &self.certain => {
+                self.spare(psi, weights, scale, certain)
             }
             (Err(psi), Err(weights)) if is_boxed => {
                 with_lanes(Answer::<_, true> { psi, weights, scale, response })
@@ -87,23 +86,24 @@ impl Response {
         }
     }
 
-    /// The weights of singles of which few are awake.
-    fn spare(&self, psi: &[f32], weights: &mut [f32], scale: f64, above: f32) -> Responded {
-        let alone = Self { streams: false, awake: None, ..*self };
-        let room = SPARED.min(psi.len()) + SPARE;
-        let (mut awake, mut from) = (vec![0.0; room], vec![0.0; room]);
+    /// The weights of singles most of which are certain.
+    fn spare(&self, psi: &[f32], weights: &mut [f32], scale: f64, certain: &Certain) -> Responded {
+        let alone = Self { streams: false, certain: None, ..*self };
+        let is_boxed = self.is_boxed();
+        let (mut uncertain, mut from) = (buffer(psi.len()), buffer(psi.len()));
         let mut all = Responded::default();
         for (psi, to) in psi.chunks(SPARED).zip(weights.chunks_mut(SPARED)) {
-            let (used, _) = gather(psi, above, &mut awake);
-            all.join(&alone.run(&awake[..used], &mut from[..used], scale));
-            with_lanes(Spread { psi, above, from: &from, to, streams: self.streams });
+            let used = certain.uncertain(psi, &mut uncertain, is_boxed);
+            all.join(&alone.run(&uncertain[..used], &mut from[..used], scale));
+            all.nonzero += certain.spread(psi, &from, to, self.streams, is_boxed);
         }
         all
     }
-}
 
-/// Samples that are spared at a time: near enough to be read twice.
-const SPARED: usize = 1 << 14;
+    fn is_boxed(&self) -> bool {
+        self.room != [f64::INFINITY; 2]
+    }
+}
 
 #[derive(Clone, Copy, Default)]
 pub(super) struct Responded {
@@ -286,7 +286,7 @@ mod tests {
             let response = Response::new::<T>(&terms, price, largest, size);
             for scale in [0.5, -0.5] {
                 let (wanted, exact, nonzero) = twin(&terms, price, psi, scale);
-                let sparing = response.sparing(terms.cuts(price).woken, scale);
+                let sparing = response.sparing(&terms.cuts(price), scale);
                 let ways = [
                     (response, 0, 0),
                     (response, MUCH, 0),

@@ -7,11 +7,13 @@ use crate::float::Float;
 use crate::lanes::WIDTH;
 use crate::par::Context;
 use crate::shard::Rows;
-use crate::simd::dispatch;
+use crate::simd::{dispatch, prefetch};
 use crate::vecmath::Dd;
 
 /// Runs taken at most; 8 neighbours each, which share a line of the cache or two.
 const RUNS: usize = 1 << 12;
+/// Runs that are asked for before the one that is read: each lies on a page of its own.
+const AHEAD: usize = 16;
 /// With no more samples than these all are taken.
 const ALL: usize = 1 << 14;
 /// Standard errors between the sample's price and either end of the bracket.
@@ -42,6 +44,7 @@ impl Sample {
         let mut bits = vec![0i64; runs * WIDTH];
         for (run, slots) in bits.chunks_exact_mut(WIDTH).enumerate() {
             let first = start(run);
+            prefetch(psi.as_ptr().wrapping_add(start(run + AHEAD).wrapping_sub(rows.first)));
             for (row, slot) in (first..total).zip(slots) {
                 if let Some(x) = row.checked_sub(rows.first).and_then(|own| psi.get(own)) {
                     *slot = x.to_f64().to_bits().cast_signed();

@@ -8,6 +8,7 @@ use super::certificate::{binding_misfit, unscaled_gap};
 use super::passes::Picked;
 use super::price::{Terms, Totals};
 use super::respond::{ROUNDING, Responded, Response};
+use super::spare::APART;
 use super::{Facts, Output, Status};
 use crate::error::Result;
 use crate::fixed::{Fixed, power_of_two};
@@ -18,7 +19,7 @@ use crate::vecmath::Dd;
 /// Most by which t·y may exceed 2·l2 times the weight it makes, for the weight to keep its digits.
 const LOSS: f64 = 4096.0;
 
-/// Samples for one with a weight, from which on those without are worth being told apart first.
+/// Samples for one whose weight moves with the price, from which on the others are worth being told apart.
 const SPARSE: i64 = 2;
 
 impl<T: Float> Data<'_, '_, T> {
@@ -44,14 +45,14 @@ impl<T: Float> Data<'_, '_, T> {
             return Ok(None);
         }
         let response = Response::new::<T>(&terms, price, largest, size);
-        let awake: i64 = sums.counts.iter().sum();
-        let response = if awake < self.rows.total as i64 / SPARSE {
-            response.sparing(terms.cuts(price).woken, self.scale)
+        let is_certain = sums.counts[0] < self.rows.total as i64 / SPARSE;
+        let response = if T::IS_SINGLE && is_certain {
+            response.sparing(&terms.cuts(price), self.sign * self.scale)
         } else {
             response
         };
         let parts = match few {
-            Some(few) => self.scatter(&response, few, output)?,
+            Some(few) => self.scatter(&response, few, terms.cuts(price).woken * (1.0 - APART), output)?,
             None => self.respond(&response, output)?,
         };
         let facts = self.judge(&terms, &response, &totals, &parts, largest)?;
@@ -86,22 +87,25 @@ impl<T: Float> Data<'_, '_, T> {
         }
     }
 
-    /// The weights where only `few` have one.
+    /// The weights where only `few` have one, and none but those of them with y above `least`.
     fn scatter(
         &self,
         response: &Response,
         few: &[Picked],
+        least: f64,
         output: &mut Output<'_, T>,
     ) -> Result<Vec<Responded>> {
         if let Output::Dense(weights) = output {
             self.context.map_chunks_mut(weights, CHUNK, |_, weights| weights.fill(T::ZERO))?;
         }
         let mut parts = Vec::with_capacity(few.len());
-        for Picked { places, .. } in few {
-            let psi: Vec<T> = places.iter().map(|&place| self.psi[place]).collect();
+        for Picked { places, values } in few {
+            let awake = places.iter().zip(values).filter(|(_, e)| e.abs() > least);
+            let (places, psi): (Vec<usize>, Vec<T>) =
+                awake.map(|(&place, _)| (place, self.psi[place])).unzip();
             let mut weights = vec![T::ZERO; psi.len()];
             parts.push(response.respond(&psi, &mut weights, self.sign * self.scale));
-            for (&place, weight) in places.iter().zip(weights) {
+            for (place, weight) in places.into_iter().zip(weights) {
                 match output {
                     Output::Dense(slots) => slots[place] = weight,
                     Output::Sparse(sparse) if weight.to_f64() != 0.0 => {

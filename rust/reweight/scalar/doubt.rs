@@ -161,10 +161,8 @@ impl<T: Float> Kernel for Divide<'_, T> {
                 let least = lanes.select(negative, lanes.sub(zero, upper), lower);
                 let limit = lanes.select(negative, lanes.sub(zero, lower), upper);
                 let least = lanes.max(least, zero);
-                let [first, last] = [low, high].map(
-                    #[inline(always)]
-                    |line| lanes.max(line.lanes(lanes, y), zero),
-                );
+                let first = lanes.max(low.lanes(lanes, y), zero);
+                let last = lanes.max(high.lanes(lanes, y), zero);
                 let moves = lanes.greater(lanes.min(last, limit), least);
                 let stops = lanes.greater(limit, first);
                 // At rest, or from the first price on as far as the box lets it go.
