@@ -21,15 +21,19 @@ def losses(model, batch):
     return cross_entropy(model(batch[0]), batch[1], reduction="none")
 
 
+def images(n, held):
+    """Give X and y of n MNIST images, then of held-out ones."""
+    with np.load(Path(os.environ["PUMA_FAST_DATA"]) / "mnist.npz") as arrays:
+        X, y, X_out, y_out = (arrays[key] for key in ("x_train", "y_train", "x_test", "y_test"))
+    X, X_out = (each.reshape(-1, 784) / np.float32(255) for each in (X[:n], X_out[:held]))
+    return X, y[:n], X_out, y_out[:held]
+
+
 def data(name):
     """Give X and y, training data, then held-out data, of the model called `name`."""
     kind = name.split()[0]
     if kind == "mnist":
-        with np.load(Path(os.environ["PUMA_FAST_DATA"]) / "mnist.npz") as arrays:
-            X, y, X_out, y_out = (arrays[key] for key in ("x_train", "y_train", "x_test", "y_test"))
-        pixels = (images.reshape(-1, 784) / np.float32(255) for images in (X[:2000], X_out[:500]))
-        X, X_out = pixels
-        return X, y[:2000], X_out, y_out[:500]
+        return images(2000, 500)
     drawn = load_digits() if kind == "digits" else load_wine()
     X, y = drawn.data, drawn.target.astype(np.int64)
     X = X / 16 if kind == "digits" else (X - X.mean(0)) / X.std(0)

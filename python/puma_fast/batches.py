@@ -42,9 +42,22 @@ def map_tensors(function: Callable[[Tensor], Tensor], batch: Any) -> Any:
     return map_leaves(lambda leaf: function(leaf) if isinstance(leaf, Tensor) else leaf, batch)
 
 
+def as_tensor(array: Any) -> Tensor:
+    """Give an array as a tensor that lies where the array does, whatever torch's default device is."""
+    return array if isinstance(array, Tensor) else torch.as_tensor(array, device="cpu")
+
+
 def moved(batch: Any, device: torch.device) -> Any:
-    """Put a nested batch on a device; what knows how to move is asked to, as a whole."""
-    return map_leaves(lambda leaf: leaf.to(device) if can_move(leaf) else leaf, batch, is_leaf=can_move)
+    """Put a nested batch on a device as constants; what knows how to move is asked to, as a whole."""
+
+    def there(leaf: Any) -> Any:
+        if not isinstance(leaf, Tensor):
+            return leaf.to(device) if can_move(leaf) else leaf
+        tensor = leaf.detach().to(device)
+        # Made under inference_mode, it could not take part in what is differentiated.
+        return tensor.clone() if tensor.is_inference() else tensor
+
+    return map_leaves(there, batch, is_leaf=can_move)
 
 
 def described(batch: Any) -> str:

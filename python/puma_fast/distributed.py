@@ -80,7 +80,7 @@ class Ranks:
         group = dist.new_group(timeout=timedelta(seconds=alone.patience))
         joined = cls(dist.get_rank(), count, group, patience)
         # Whoever is missing is missed here, before long work.
-        joined.total(torch.zeros(1))
+        joined.total_of(0.0)
         return joined
 
     def block(self, n: int) -> tuple[int, int]:
@@ -105,7 +105,7 @@ class Ranks:
 
     def total_of(self, part: float) -> float:
         """Add a number over the ranks, see `total`."""
-        return float(self.total(torch.tensor(part, dtype=torch.float64)))
+        return float(self.total(torch.tensor(part, dtype=torch.float64, device="cpu")))
 
     def assembled(self, part: NDArray[np.float64]) -> NDArray[np.float64]:
         """Put together an array of which every rank filled its own places and left nought elsewhere."""

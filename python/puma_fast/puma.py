@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from puma_fast.edit.upweighted import Up
     from puma_fast.score.average import Checkpoint
     from puma_fast.score.curvature import Kind
-    from puma_fast.score.influence import Damping
+    from puma_fast.score.damping import Damping
     from puma_fast.score.losses import Loss
     from puma_fast.score.solve import Solver
 

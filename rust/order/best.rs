@@ -113,7 +113,7 @@ fn ranked<T: Score, R: RankOf<T::Key>>(
         let words = narrow::concatenated(context, &words)?;
         ranks = words.chunks_exact(2).map(|rank| R::from_words([rank[0], rank[1]])).collect();
     }
-    radix::sort(context, |i| Ok(ranks[i]), out)?.map_err(|index| nan_at("scores", index))
+    radix::sort(context, &ranks[..], out)?.map_err(|index| nan_at("scores", index))
 }
 
 /// The ranks of a front by index, of which `counts` lie in each chunk.

@@ -6,7 +6,6 @@ use super::best::{cut, enough, searches};
 use super::bits;
 use super::edge::{Front, tiles};
 use super::rank::{Rank, RankOf, Score, by_width};
-use super::sampled::Within;
 use super::scan::{BLOCK, Marks};
 use super::selection::Selection;
 use super::{Access, Order, counting, together};
@@ -76,30 +75,35 @@ fn filtered<T: Score, R: RankOf<T::Key>, U: Score, S: RankOf<U::Key>>(
     shared: bool,
     start: usize,
 ) -> Result<Selection<'static>> {
-    let Within { cut: last, ranks, .. } = cut::<T, R>(context, first)?;
-    let last_other = cut::<U, S>(context, others)?.cut;
+    let one = cut::<T, R>(context, first)?;
+    let two = cut::<U, S>(context, others)?;
     let len = first.scores.len();
-    if let Some(ranks) = ranks {
+    if let Some(ranks) = one.ranks {
         // Of others that are refused none is left: the second cut has seen them all.
         let place = |i: usize| S::new(others.order.key(others.scores[i]), start + i);
-        let stays = |&i: &usize| (Some(place(i)) <= last_other) == shared;
+        let stays = |&i: &usize| (Some(place(i)) <= two.cut) == shared;
         let chosen = ranks.into_iter().map(Rank::index).filter(stays).map(|i| i as i64).collect();
         return Ok(Selection::of_positions(context, len, chosen));
     }
-    let front = Front::<T, R>::new(first.order, last);
-    let other = Front::<U, S>::new(others.order, last_other);
+    let front = Front::<T, R>::new(first.order, one.cut);
+    let other = Front::<U, S>::new(others.order, two.cut);
     let chosen = context.map_chunks(len, CHUNK, |range| {
-        let (mut one, mut two, mut count) = (Marks::NONE, Marks::NONE, 0);
+        let (mut marks, mut other_marks, mut count) = (Marks::NONE, Marks::NONE, 0);
         let mut words = Vec::with_capacity(CHUNK / BLOCK);
         dispatch(
             #[inline(always)]
             || {
                 for tile in tiles(range) {
-                    let one = front.mark(&first.scores[tile.clone()], start + tile.start, &mut one);
-                    let two = other.mark(&others.scores[tile.clone()], start + tile.start, &mut two);
-                    let both = one.iter().zip(two).map(|(one, two)| *one & if shared { *two } else { !*two });
+                    let place = start + tile.start;
+                    let within = one
+                        .known(&tile)
+                        .unwrap_or_else(|| front.mark(&first.scores[tile.clone()], place, &mut marks));
+                    let within_other = two
+                        .known(&tile)
+                        .unwrap_or_else(|| other.mark(&others.scores[tile.clone()], place, &mut other_marks));
+                    let both = within.iter().zip(within_other);
                     let before = words.len();
-                    words.extend(both);
+                    words.extend(both.map(|(one, two)| one & if shared { *two } else { !*two }));
                     count += bits::count(&words[before..]);
                 }
             },

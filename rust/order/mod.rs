@@ -213,6 +213,6 @@ fn sorted<T: Score, R: RankOf<T::Key>>(
     order: Order,
     out: &mut [i64],
 ) -> Result<()> {
-    let sorted = radix::sort(context, |i| order.rank::<T, R>(scores[i], i), out)?;
-    sorted.map_err(|index| nan_at("scores", index))
+    radix::sort::<R>(context, &radix::Ordered { scores, order }, out)?
+        .map_err(|index| nan_at("scores", index))
 }

@@ -32,6 +32,9 @@ pub trait Rank:
     /// The sample.
     fn index(self) -> usize;
 
+    /// The bits of the key: ranks ascend with them, and within equal ones with the index.
+    fn key_bits(self) -> u64;
+
     /// The lowest bits, as many as fit.
     fn low(self) -> usize;
 
@@ -77,6 +80,12 @@ macro_rules! rank {
             #[inline(always)]
             fn index(self) -> usize {
                 self as $index as usize
+            }
+
+            #[inline(always)]
+            #[allow(clippy::cast_lossless)]
+            fn key_bits(self) -> u64 {
+                (self >> (<$rank>::BITS / 2)) as u64
             }
 
             #[inline(always)]

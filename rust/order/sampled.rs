@@ -38,6 +38,15 @@ pub(super) struct Within<R> {
     pub(super) marks: Option<Vec<Vec<u64>>>,
 }
 
+impl<R> Within<R> {
+    /// The bits of a tile, where they are known.
+    #[inline(always)]
+    pub(super) fn known(&self, tile: &Range<usize>) -> Option<&[u64]> {
+        let marks = &self.marks.as_ref()?[tile.start / CHUNK];
+        Some(&marks[tile.start % CHUNK / BLOCK..][..words(tile)])
+    }
+}
+
 /// What a scan finds in a chunk.
 struct Found<R> {
     /// How many ranks lie before the window.

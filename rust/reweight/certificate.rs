@@ -217,6 +217,12 @@ pub(super) fn binding_misfit(r: Dd, z: Dd, limit: f64) -> f64 {
     (room * (size - Dd::new(limit) - against)).value().abs()
 }
 
+/// A gap in the caller's units, where a bound that is not 0 does not underflow to 0.
+pub(super) fn unscaled_gap(gap: f64, scale: f64) -> f64 {
+    let unscaled = gap / scale / scale;
+    if gap > 0.0 && unscaled < f64::MIN_POSITIVE { unscaled.next_up() } else { unscaled }
+}
+
 impl Sums {
     /// The certificate that these sums over all rows make.
     pub(super) fn judged<T: Float>(self, problem: &Problem<'_, T>, price: Dd) -> Certificate {

@@ -43,7 +43,7 @@ use crate::par::{CHUNK, Context};
 use crate::simd::LANES;
 use crate::vecmath::Dd;
 
-use certificate::{Certificate, is_unique};
+use certificate::{Certificate, is_unique, unscaled_gap};
 pub use ladder::Ladder;
 use output::Output;
 pub use output::Sparse;
@@ -91,7 +91,8 @@ pub struct Options<'a, T> {
     pub upper: Bound<'a, T>,
     /// Largest |Ψᵀλ − b| allowed; k = 1 only.
     pub max_residual: Option<f64>,
-    /// k > 1: solved once the gap is at most `tol`·‖b‖². For k = 1 the answer is exact.
+    /// k > 1: solved once the gap, before weights are rounded to their type, is at most `tol`·‖r‖², where r
+    /// is b or, if that is longer, the residual of the weights at rest. For k = 1 the answer is exact.
     pub tol: f64,
     /// k > 1: Newton steps allowed.
     pub max_iter: usize,
@@ -331,8 +332,12 @@ fn solve_to<T: Float>(
     Ok(Facts {
         residual: residual.iter().map(|r| r.value() / problem.scale).collect(),
         objective: problem.unscaled(objective),
-        // Sums that overflow say nothing.
-        gap: if status == Status::Infeasible || gap.is_nan() { f64::INFINITY } else { problem.unscaled(gap) },
+        // Sums that overflow say nothing; no objective is negative.
+        gap: if status == Status::Infeasible || gap.is_nan() {
+            f64::INFINITY
+        } else {
+            unscaled_gap(gap.min(objective), problem.scale)
+        },
         l1: options.l1.unwrap_or_else(|| problem.unscaled(problem.l1)),
         l2: options.l2.unwrap_or_else(|| problem.unscaled(problem.l2)),
         l1_max: problem.unscaled(problem.l1_max),

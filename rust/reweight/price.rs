@@ -115,6 +115,10 @@ impl Terms {
         let woken = threshold(Dd::new(self.l1));
         let woken = if woken.lo < 0.0 { below(woken.hi) } else { woken.hi };
         let full = self.room.map(|room| {
+            // Nor does an infinite price fill what has no bound.
+            if room == f64::INFINITY {
+                return room;
+            }
             // … and y ≥ x exactly when it is above the largest one below x.
             let full = threshold(Dd::new(self.l1) + Dd::two_product(2.0 * self.l2, room));
             if !full.hi.is_finite() {

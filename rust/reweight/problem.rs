@@ -49,7 +49,9 @@ impl<'a, T: Float> Problem<'a, T> {
         let n = psi.len() / k;
         let parts = context.map_chunks(psi.len(), CHUNK, |range| with_lanes(Scan { psi: &psi[range] }))?;
         let largest = largest_of(context, psi, parts.into_iter())?.unwrap_or(f64::INFINITY);
-        let scale = scale(largest, b);
+        // Where the residual alone decides, l2 does not, however large: ψ keeps its digits.
+        let prices = if options.max_residual.is_none() { [options.l1, options.l2] } else { [None; 2] };
+        let scale = scale(largest, b, prices);
         let place = context.shards().rows(n)?;
         let mut problem = Self {
             psi,
@@ -184,13 +186,16 @@ pub(super) fn largest_of<T: Float>(
     Ok(Some(largest))
 }
 
-/// The power of two that brings `largest` to between 1 and 2, as far as b stays finite under it.
-fn scale(largest: f64, b: &[Dd]) -> f64 {
+/// The power of two that brings `largest` to between 1 and 2, as far as b and finite prices, which take its
+/// square, stay far below the largest double: where they do not, Σψ² is nothing beside l2, or |ψb| beside l1.
+pub(super) fn scale(largest: f64, b: &[Dd], prices: [Option<f64>; 2]) -> f64 {
     if largest == 0.0 {
         return 1.0;
     }
-    let room = b.iter().map(|x| 1000 - exponent(x.hi)).min().unwrap_or(0);
-    2f64.powi((-exponent(largest)).min(room).clamp(-1022, 1022))
+    let finite = prices.into_iter().flatten().filter(|price| price.is_finite());
+    let room = finite.map(|price| (800 - exponent(price)) / 2);
+    let room = b.iter().map(|x| 1000 - exponent(x.hi)).chain(room).min().unwrap_or(0);
+    power_of_two((-exponent(largest)).min(room).clamp(-1022, 1022))
 }
 
 /// The power of two that brings `largest` to between 1 and 2 where it and `demand` stay in the middle of
@@ -222,7 +227,11 @@ pub(super) fn check<T: Float>(
         && (start.len() != k || start.iter().any(|z| !z.is_finite()))
     {
         let rule = "needs the finite price of an earlier solve, one number for each column of psi_up";
-        return Err(Error::shape("start", rule, format!("{start:?}")));
+        let got = match start.iter().position(|z| !z.is_finite()) {
+            Some(index) => format!("start[{index}] = {}", start[index]),
+            None => format!("{} for {k}", start.len()),
+        };
+        return Err(Error::shape("start", rule, got));
     }
     check_prices(options, k)?;
     check_box(context, len / k, options)

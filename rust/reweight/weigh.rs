@@ -4,7 +4,7 @@
 //! those are looked at.
 
 use super::bracket::{Data, Found};
-use super::certificate::binding_misfit;
+use super::certificate::{binding_misfit, unscaled_gap};
 use super::passes::Picked;
 use super::price::{Terms, Totals};
 use super::respond::{ROUNDING, Responded, Response};
@@ -38,7 +38,9 @@ impl<T: Float> Data<'_, '_, T> {
         let steepest = terms.size(price, largest, 0).max(terms.size(price, largest, 1));
         let unsure = self.rows.total as f64 * power_of_two(-90) * totals.slope.value();
         let size = steepest.min(2.0 * totals.norm.value() + unsure);
-        let is_lost = size > 0.0 && price.hi * largest > LOSS * 2.0 * terms.l2 * size;
+        // A free sample whose weight the price cannot tell from none has lost them all.
+        let is_free = size > 0.0 || sums.counts[0] > 0;
+        let is_lost = is_free && price.hi * largest > LOSS * 2.0 * terms.l2 * size;
         if is_lost || price.hi == f64::INFINITY || T::from_f64(size).to_f64().is_infinite() {
             return Ok(None);
         }
@@ -148,7 +150,12 @@ impl<T: Float> Data<'_, '_, T> {
             squares = exact.squares + mixed + mixed + third;
             off = (third.value() + response.grids[2].coarse_error(rows)).sqrt();
         }
-        let (l1_norm, squares) = (l1_norm.value(), squares.value());
+        // What no weight is left of, as rounded, is not the small difference of two sums.
+        let (effect, [l1_norm, squares]) = if nonzero[0] == 0 {
+            (Dd::default(), [0.0; 2])
+        } else {
+            (effect, [l1_norm, squares].map(|sum| sum.value().max(0.0)))
+        };
         let residual = effect - terms.demand;
         let misfit = if price.value() <= 2.0 * terms.limit {
             ((residual + price * Dd::new(0.5)).value().abs() + error).powi(2)
@@ -163,7 +170,7 @@ impl<T: Float> Data<'_, '_, T> {
         let terms_left = terms.l2 * off * off + rows as f64 * unseen * (unseen / (4.0 * terms.l2));
         let unscaled = |value: f64| value / self.scale / self.scale;
         let objective = residual.value().powi(2) + terms.l1 * l1_norm + terms.l2 * squares;
-        let gap = unscaled(misfit + terms_left);
+        let gap = unscaled_gap(misfit + terms_left, self.scale);
         Ok(Facts {
             status: Status::Solved,
             residual: vec![self.sign * residual.value() / self.scale],

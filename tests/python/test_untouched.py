@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import random
+import threading
 from contextlib import nullcontext
 
 import numpy as np
@@ -45,7 +46,14 @@ def network():
     """Everything that could be touched: buffers, mixed modes, a frozen layer, gradients of its own."""
     torch.manual_seed(0)
     model = nn.Sequential(
-        Counter(), nn.Linear(4, 5), nn.BatchNorm1d(5), nn.Dropout(0.5), nn.LSTM(5, 5), Last(), nn.Linear(5, 3)
+        Counter(),
+        nn.Linear(4, 5),
+        nn.BatchNorm1d(5),
+        nn.Dropout(0.5),
+        nn.Unflatten(1, (1, 5)),
+        nn.LSTM(5, 5, batch_first=True),
+        Last(),
+        nn.Linear(5, 3),
     )
     model.train()
     model[2].eval()
@@ -56,7 +64,7 @@ def network():
 
 class Last(nn.Module):
     def forward(self, outputs):
-        return outputs[0]
+        return outputs[0][:, -1]
 
 
 def state(model):
@@ -335,6 +343,54 @@ def test_autocast_around_a_call_changes_nothing():
     with torch.autocast("cpu", dtype=torch.bfloat16):
         found = pf.Puma(model, data, holdout=data).influence()
     assert (found == expected).all()
+
+
+@pytest.mark.parametrize("data", [(X, Y), Items()], ids=["tensors", "dataset"])
+@pytest.mark.parametrize("solver", ["cg", "nystrom", "lanczos", "lissa", "exact"])
+def test_the_default_device_is_of_no_matter(data, solver):
+    """Here it is one that holds no values: what is made there by mistake cannot be computed with."""
+    model = nn.Linear(4, 3)
+    settings = {"holdout": (X, Y), "damping": 1.0, "solver": solver}
+    expected = pf.Puma(model, data, **settings).influence()
+    with torch.device("meta"):
+        puma = pf.Puma(model, data, **settings)
+        found = puma.influence()
+        removal = puma.remove([0, 1], up=4, eta="auto", max_change=0.1, criterion=pf.per_class((X, Y)))
+        assert removal.report.after.criterion.shape == (3,)
+        puma.self_influence([0]), puma.self_influence(probes=2), next(puma.per_sample_gradients(projection=2))
+    assert (found == expected).all()
+
+
+def test_what_is_made_under_inference_mode_can_be_trained():
+    with torch.inference_mode():
+        removal = pf.Puma(nn.Linear(4, 3), (X, Y), holdout=(X, Y)).remove([0])
+        patched, delta = removal.model, removal.delta
+    assert not any(each.is_inference() for each in [*patched.parameters(), *delta.values()])
+    functional.cross_entropy(patched(X), Y).backward()
+
+
+def test_threads_wait_for_one_another():
+    """torch has one level of forward mode and one set of switches for all threads."""
+    before = torch.backends.mha.get_fastpath_enabled(), torch.backends.mkldnn.enabled
+    found, failed = [], []
+
+    def work():
+        try:
+            model = nn.LSTM(4, 3)
+            data = X[:, None], torch.zeros(N, 1, 3)
+            puma = pf.Puma(model, data, "mse_loss", forward=lambda model, batch: model(batch[0])[0])
+            found.append(puma.influence().shape)
+        except RuntimeError as error:
+            failed.append(error)
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join()
+    assert not failed
+    assert found == [(N,)] * 4
+    assert (torch.backends.mha.get_fastpath_enabled(), torch.backends.mkldnn.enabled) == before
 
 
 @pytest.mark.parametrize("allow_tf32", [False, True])

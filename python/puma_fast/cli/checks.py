@@ -40,6 +40,13 @@ def folder(path: Path) -> Path:
     return path
 
 
+def file(option: str, path: Path | None) -> None:
+    """Refuse a file that is not there."""
+    if path is not None and not path.is_file():
+        msg = f"{option} {path}: there is no such file"
+        raise UsageError(msg)
+
+
 def picture(path: Path | None) -> Path | None:
     """Refuse a figure of an unknown kind, or in a folder that is not there."""
     if path is None:

@@ -134,12 +134,8 @@ def run(options: argparse.Namespace) -> None:
     checks.installed("torch")
     ids = read_ids(options.ids)
     figure = checks.picture(options.figure)
-    if options.checkpoint is not None and not options.checkpoint.is_file():
-        msg = f"--checkpoint {options.checkpoint}: there is no such file"
-        raise checks.UsageError(msg)
-    if options.scores is not None and not options.scores.is_file():
-        msg = f"--scores {options.scores}: there is no such file"
-        raise checks.UsageError(msg)
+    checks.file("--checkpoint", options.checkpoint)
+    checks.file("--scores", options.scores)
     out = checks.folder(options.out)
     if options.checkpoint is not None and (out / PATCHED).resolve() == options.checkpoint.resolve():
         msg = f"--out {options.out}: the patched weights would overwrite --checkpoint; choose another folder"

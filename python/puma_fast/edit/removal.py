@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from puma_fast.edit.weighing import Weighing
     from puma_fast.numeric.reweight import WeightsInfo
     from puma_fast.score.criteria import Criteria
-    from puma_fast.score.influence import Damping, Influence
+    from puma_fast.score.damping import Damping
+    from puma_fast.score.influence import Influence
     from puma_fast.score.objective import Objective
     from puma_fast.score.solve import Solve
 
@@ -129,7 +130,8 @@ class Removal:
     @property
     def delta(self) -> dict[str, Tensor]:
         """η·d by parameter name, float64, on the computing device."""
-        return self._objective.layout.split(self.eta * self.direction.vector, cast=False)
+        with torch.inference_mode(False):
+            return self._objective.layout.split(self.eta * self.direction.vector, cast=False)
 
     @property
     def predicted(self) -> Prediction:
@@ -149,15 +151,16 @@ class Removal:
         ValueError
             η takes the parameters out of their type's range.
         """
-        parameters = self.patched(self.direction)
-        if not all(bool(torch.isfinite(value).all()) for value in parameters.values()):
-            msg = (
-                f"eta={self.eta:.3g} (eta*n = {self.eta * self.n:.3g} deletions) takes the parameters out of "
-                f"the range of their type; take a shorter patch, such as at({1 / self.n:.3g})"
-            )
-            raise ValueError(msg)
-        model = copied(self._objective.model)
-        with torch.no_grad():
+        # The user may look at it from under inference_mode, and train it later.
+        with torch.inference_mode(False), torch.no_grad():
+            parameters = self.patched(self.direction)
+            if not all(bool(torch.isfinite(value).all()) for value in parameters.values()):
+                msg = (
+                    f"eta={self.eta:.3g} (eta*n = {self.eta * self.n:.3g} deletions) takes the parameters "
+                    f"out of the range of their type; take a shorter patch, such as at({1 / self.n:.3g})"
+                )
+                raise ValueError(msg)
+            model = copied(self._objective.model)
             for name, value in model.named_parameters():
                 if name in parameters:
                     value.copy_(parameters[name])
@@ -194,6 +197,18 @@ class Removal:
         return objective.layout.rounded(
             objective.layout.join(objective.parameters) + self.eta * direction.vector
         )
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Removal:
+        """Give this one: it is frozen, and of the model and data that it was computed from."""
+        return self
+
+    def __reduce__(self) -> Any:
+        """Refuse to be pickled, for the model and data would have to come along."""
+        msg = (
+            "a Removal holds on to the model and data that it was computed from, and cannot be pickled; keep "
+            "removal.model, removal.delta, removal.weights, or what removal.report.save(directory) writes"
+        )
+        raise TypeError(msg)
 
     def __repr__(self) -> str:
         """Summarise for people."""

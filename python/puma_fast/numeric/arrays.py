@@ -125,6 +125,47 @@ def as_floats(name: str, value: Any, *, ndim: int | tuple[int, ...]) -> FloatArr
     return _in_memory(name, array, dtype)
 
 
+def as_scores(name: str, value: Any) -> FloatArray:
+    """Give `value` as `as_floats` does, in one dimension, and only where that keeps its order.
+
+    Parameters
+    ----------
+    name : str
+        The argument's name, for messages.
+    value : array_like, shape (n,)
+        Numbers.
+
+    Returns
+    -------
+    ndarray, shape (n,), float32 or float64
+        The same memory where type and layout allow it, else a copy.
+
+    Raises
+    ------
+    TypeError
+        Not real numbers, or a tensor on another device.
+    ValueError
+        Not one-dimensional; an integer of 2**53 or more, next to which float64 has no other.
+
+    Examples
+    --------
+    >>> as_scores("scores", [2**53, 2**53 + 1])
+    Traceback (most recent call last):
+    ...
+    ValueError: scores[0] is 9007199254740992, where float64 merges integers; take an offset off or use floats
+    """
+    array = as_array(name, value)
+    scores = as_floats(name, array, ndim=1)
+    if array.dtype.kind in "iu" and array.dtype.itemsize == 8:
+        large = np.abs(scores) >= 2.0**53
+        if large.any():
+            first = int(large.argmax())
+            place = f"{name}[{first}] is {array[first]}"
+            msg = f"{place}, where float64 merges integers; take an offset off or use floats"
+            raise ValueError(msg)
+    return scores
+
+
 def as_classes(name: str, value: Any) -> NDArray[Any]:
     """Give `value` as an array of classes, of any kind that can be sorted.
 
@@ -202,7 +243,7 @@ def as_labels(name: str, value: Any) -> LabelArray:
     return _in_memory(name, array, dtype)
 
 
-def as_ids(name: str, value: Any) -> NDArray[np.int64]:
+def as_ids(name: str, value: Any, *, of: str = "samples") -> NDArray[np.int64]:
     """Give the positions `value` of samples as a contiguous int64 array; an empty list is no sample.
 
     Parameters
@@ -211,6 +252,8 @@ def as_ids(name: str, value: Any) -> NDArray[np.int64]:
         The argument's name, for messages.
     value : array_like of int, shape (m,)
         Positions.
+    of : str, default "samples"
+        What they are positions of, for messages.
 
     Returns
     -------
@@ -229,8 +272,9 @@ def as_ids(name: str, value: Any) -> NDArray[np.int64]:
         msg = f"{name} must be 1-dimensional, got shape {array.shape}"
         raise ValueError(msg)
     if array.size and array.dtype.kind not in "iu":
-        way_out = f"np.flatnonzero({name})" if array.dtype.kind == "b" else "integers"
-        msg = f"{name} must hold positions of samples, got dtype {array.dtype}; pass {way_out}"
+        is_mask = array.dtype.kind == "b" and of == "samples"
+        way_out = f"np.flatnonzero({name})" if is_mask else "integers"
+        msg = f"{name} must hold positions of {of}, got dtype {array.dtype}; pass {way_out}"
         raise TypeError(msg)
     return _in_memory(name, array, np.int64)
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from numbers import Real
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from puma_fast import _core
-from puma_fast.numeric.arrays import as_count, as_floats, as_threads
+from puma_fast.numeric.arrays import as_count, as_floats, as_number, as_threads
 from puma_fast.numeric.shard import as_shard
 from puma_fast.progress import reporting
 
@@ -37,7 +36,8 @@ class KMeans:
     status : str
         ``"converged"``: no label changed any more, or the centers moved by no more than `tol` allows.
         ``"max_iter"``: the iterations allowed were not enough; the best clusters found.
-        ``"empty_clusters"``: as converged, but X has too few distinct rows for so many clusters.
+        ``"empty_clusters"``: as converged, but with a cluster that holds no row: X has too few distinct rows
+        for so many, or the tolerance ended the iteration before the cluster was filled (``tol=0`` does not).
 
     Examples
     --------
@@ -186,7 +186,7 @@ def kmeans(
             centers,
             starts,
             as_count("max_iter", max_iter, least=1),
-            _tolerance(tol),
+            as_number("tol", tol, infinite=True),
             as_count("seed", seed),
             as_threads(n_threads),
             shard,
@@ -194,11 +194,3 @@ def kmeans(
             True,
         )
     return KMeans(labels, found, inertia, n_iter, status)
-
-
-def _tolerance(tol: Any) -> float:
-    """Give `tol` as a float; what is no number is refused by name."""
-    if not isinstance(tol, Real):
-        msg = f"tol must be a number, got {tol!r} of type {type(tol).__name__}"
-        raise TypeError(msg)
-    return float(tol)

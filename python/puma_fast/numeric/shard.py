@@ -30,7 +30,8 @@ class Shard:
         How many shards there are.
     reduce : callable
         Takes an int64 array of shape (m,), returns its elementwise sum over all shards, wrapping
-        around like NumPy's: ``torch.distributed.all_reduce`` with SUM, or mpi4py's ``Allreduce``.
+        around like NumPy's: ``torch.distributed.all_reduce`` with SUM, or mpi4py's ``Allreduce``. What is
+        no such sum (a mean, or this shard's own values) is refused, by a 1 that every shard puts at the end.
         Its exceptions pass through to the caller.
 
     Examples

@@ -15,7 +15,7 @@ import numpy as np
 
 from puma_fast.atomic import replacing
 from puma_fast.score.checkpoint import load_checkpoint
-from puma_fast.score.store import ScoreStore, stream_scores
+from puma_fast.score.store import ScoreStore, stream_scores, write_scores
 
 if TYPE_CHECKING:
     import os
@@ -30,9 +30,6 @@ if TYPE_CHECKING:
 
     Checkpoint = Mapping[str, Any] | str | os.PathLike[str]
     """A state dict, or the file of one."""
-
-_ROWS_AT_ONCE = 2**16
-"""Rows of every file that are read together for the mean."""
 
 
 def average_scores(
@@ -106,11 +103,7 @@ def _at_each(influence: Influence, checkpoints: Sequence[Checkpoint]) -> Iterato
 def _write_mean(parts: Sequence[NDArray[np.float64]], path: Path) -> None:
     """Write the mean of mapped files, a few rows at a time."""
     with replacing(path) as there:
-        mean = np.lib.format.open_memmap(there, mode="w+", dtype=np.float64, shape=parts[0].shape)
-        for first in range(0, len(mean), _ROWS_AT_ONCE):
-            rows = slice(first, first + _ROWS_AT_ONCE)
-            mean[rows] = sum(part[rows] for part in parts) / len(parts)
-        mean.flush()
+        write_scores(there, parts[0].shape, lambda rows: np.mean([part[rows] for part in parts], axis=0))
 
 
 def _loaded(model: nn.Module, checkpoints: Sequence[Checkpoint], place: int) -> nn.Module:

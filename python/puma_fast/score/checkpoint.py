@@ -1,7 +1,7 @@
 """Weights into a model: a state dict, safetensors, or a torch file read without unpickling objects.
 
-What training frameworks wrap around a state dict is looked through: the keys ``state_dict`` and
-``model``, and a prefix that all names share.
+What training frameworks wrap around a state dict is looked through: the keys ``state_dict``, ``model`` and
+``model_state_dict``, and a prefix that all names share.
 """
 
 from __future__ import annotations

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from torch import Tensor
+from torch.utils._pytree import tree_leaves
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -47,6 +50,19 @@ def refuse_more_than_pairs(name: str, batch: Any) -> None:
             "used; say how, e.g. forward=lambda model, batch: model(batch[0], batch[1])"
         )
         raise ValueError(msg)
+
+
+def refuse_constants(outputs: Any) -> None:
+    """Refuse outputs that are not all real numbers."""
+    for leaf in tree_leaves(outputs):
+        if not (isinstance(leaf, Tensor) and leaf.is_floating_point()):
+            kind = f"tensor of {leaf.dtype}" if isinstance(leaf, Tensor) else type(leaf).__name__
+            msg = (
+                f"the model's outputs hold a {kind}, which is not differentiated; give the loss only the "
+                "floating-point tensors that it reads, in tuples, lists or dicts, e.g. "
+                "forward=lambda model, batch: model(batch[0])['logits']"
+            )
+            raise TypeError(msg)
 
 
 def _but(batch: Mapping[str, Any], targets: Any) -> dict[str, Any]:

@@ -19,13 +19,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
-from torch.func import grad, vjp, vmap
 
 from puma_fast import sweep
-from puma_fast.kept import MEMORY
+from puma_fast.data.kept import MEMORY
 from puma_fast.score.forward import one_by_one
 from puma_fast.score.heaviest import heaviest
 from puma_fast.score.recorded import Recorded, TooLargeError
+from puma_fast.score.reverse import detached, leaves, pulled_back, slopes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -38,7 +38,8 @@ if TYPE_CHECKING:
     from puma_fast.data import Samples
     from puma_fast.score.objective import Objective
 
-    Product = Callable[[Mapping[str, Tensor]], dict[str, Tensor]]
+    Product = Callable[..., dict[str, Tensor]]
+    """``product(tangent, several=False)``; with `several` the tangent's tensors have their rows first."""
 
 Kind = Literal["ggn", "hessian", "fisher"]
 KINDS: tuple[Kind, ...] = ("ggn", "hessian", "fisher")
@@ -53,7 +54,7 @@ LEFT_TO_A_PART = 0.25
 _SAME = 1e-3
 """Relative difference of two products that is taken for rounding, in float32 and with cancellation."""
 
-_UNRECORDABLE = (TooLargeError, TypeError, RuntimeError)
+_UNRECORDABLE = (TooLargeError, RuntimeError)
 """What a batch raises that cannot be recorded or walked; memory that runs out and operators that have no
 derivative are RuntimeErrors."""
 
@@ -135,7 +136,8 @@ class Curvature:
         A walk takes a function whose own gradient torch cannot follow for a constant, without a word.
         """
         objective = self.objective
-        v = torch.randn(self.size, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+        generator = torch.Generator().manual_seed(0)
+        v = torch.randn(self.size, generator=generator, dtype=torch.float64, device="cpu")
         tangent = objective.layout.split(v.to(objective.device))
         evaluated = objective.layout.join(_PRODUCTS[self.kind](objective, batch)(tangent))
         objective.finite(evaluated, self.samples)
@@ -154,10 +156,8 @@ class Curvature:
 
         def products(places: NDArray[np.int64], batch: Any) -> Tensor:
             where = places if self.positions is None else self.positions[places]
-            several = self._walked(where, batch, tangents)
-            if several is None:
-                several = self._several(_PRODUCTS[self.kind](self.objective, batch), tangents)
-            return torch.stack([layout.join(moved) for moved in several])
+            walked = self._walked(where, batch, tangents)
+            return self._evaluated(batch, rows) if walked is None else walked
 
         nought = torch.zeros_like(rows, memory_format=torch.contiguous_format)
         total = sweep.total(self.samples, products, nought, self.positions, description="curvature")
@@ -170,8 +170,8 @@ class Curvature:
 
     def _walked(
         self, where: NDArray[np.int64], batch: Any, tangents: list[dict[str, Tensor]]
-    ) -> list[dict[str, Tensor]] | None:
-        """Apply a batch's recorded product to every tangent; None where there cannot be one."""
+    ) -> Tensor | None:
+        """Multiply every tangent by a batch's recorded product, (k, p); None where there cannot be one."""
         kept, maker = self.samples.kept, (self.objective, self.kind)
         product: Recorded | Literal[False] | None = kept.made(maker, where)
         room = kept.room(leaving=LEFT_TO_A_PART if self.positions is None else 0.0)
@@ -179,54 +179,67 @@ class Curvature:
             if product is None and room > 0 and self.kind in self.objective.recordable:
                 product = Recorded(self.objective, batch, self.kind, room)
                 kept.keep(maker, where, product, product.nbytes)
-            return [product(tangent) for tangent in tangents] if product else None
+            if not product:
+                return None
+            return torch.stack([self.objective.layout.join(product(tangent)) for tangent in tangents])
         except _UNRECORDABLE:
             # Nor are the other products with this batch to try.
             kept.keep(maker, where, False, 0)
             return None
 
-    def _several(self, product: Product, tangents: list[dict[str, Tensor]]) -> list[dict[str, Tensor]]:
-        """Apply a batch's product to every tangent, several in one evaluation where torch can."""
-        if len(tangents) > 1 and self._shares_evaluations and self.objective.forward.missing is None:
-            stacked = {name: torch.stack([each[name] for each in tangents]) for name in tangents[0]}
+    def _evaluated(self, batch: Any, rows: Tensor) -> Tensor:
+        """Multiply the rows by a batch's product, (k, p), several in one evaluation where torch can."""
+        layout, product = self.objective.layout, _PRODUCTS[self.kind](self.objective, batch)
+        shares = self._shares_evaluations and self.objective.forward.missing is None
+        # Several Hessian products are walks of one graph, where rehearsal saw that these can be trusted.
+        shares = shares and (self.kind != "hessian" or self.kind in self.objective.recordable)
+        if len(rows) > 1 and shares:
             try:
-                moved = vmap(product, chunk_size=VECTORS_AT_ONCE)(stacked)
+                blocks = [
+                    product(layout.split(some), several=True) for some in torch.split(rows, VECTORS_AT_ONCE)
+                ]
             except (NotImplementedError, RuntimeError, ValueError) as error:
                 self._shares_evaluations = False
                 one_by_one("several directions", error)
             else:
-                return [{name: value[i] for name, value in moved.items()} for i in range(len(tangents))]
-        return [product(tangent) for tangent in tangents]
+                return torch.cat([layout.join(block) for block in blocks])
+        return torch.stack([layout.join(product(layout.split(row))) for row in rows])
 
 
 def _ggn_product(objective: Objective, batch: Any) -> Product:
     """Σ over the batch of Jᵀ(∇²ℓ)J·tangent: forward for J, backward for ∇²ℓ, which is symmetric, and Jᵀ."""
-    parameters = objective.parameters
+    at = leaves(objective.parameters)
 
-    def outputs(at: Mapping[str, Tensor]) -> Any:
-        return objective.outputs(at, batch)
-
-    def loss(at: Any) -> Tensor:
-        return objective.losses_of(at, batch).sum()
-
-    def product(tangent: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        there, moved, pull = objective.forward.both_ways(outputs, parameters, tangent)
-        curve = vjp(grad(loss), there)[1]
-        pulled: dict[str, Tensor] = pull(curve(moved)[0])
+    @torch.enable_grad()
+    def product(tangent: Mapping[str, Tensor], *, several: bool = False) -> dict[str, Tensor]:
+        forward = objective.forward.several if several else objective.forward.with_value
+        outputs, moved = forward(lambda at: objective.outputs(at, batch), at, tangent)
+        there = leaves(outputs)
+        slope = slopes(objective.losses_of(there, batch), there, create_graph=True)
+        curved = pulled_back(slope, there, detached(moved), several=several)
+        pulled: dict[str, Tensor] = pulled_back(outputs, at, curved, several=several)
         return pulled
 
     return product
 
 
 def _hessian_product(objective: Objective, batch: Any) -> Product:
-    """Σ over the batch of ∇²L·tangent: forward over reverse."""
-    parameters = objective.parameters
+    """Σ over the batch of ∇²L·tangent: the gradient of ∇L·tangent, reverse over forward.
+
+    Of several tangents reverse over reverse, for all of them share the evaluation and the first gradient.
+    """
+    at = leaves(objective.parameters)
 
     def loss(at: Mapping[str, Tensor]) -> Tensor:
         return objective.losses(at, batch).sum()
 
-    def product(tangent: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        moved: dict[str, Tensor] = objective.forward(grad(loss), parameters, tangent)
+    @torch.enable_grad()
+    def product(tangent: Mapping[str, Tensor], *, several: bool = False) -> dict[str, Tensor]:
+        moved: dict[str, Tensor]
+        if several:
+            moved = pulled_back(slopes(loss(at), at, create_graph=True), at, tangent, several=True)
+        else:
+            moved = slopes(objective.forward(loss, at, tangent), at)
         return moved
 
     return product
@@ -234,14 +247,13 @@ def _hessian_product(objective: Objective, batch: Any) -> Product:
 
 def _fisher_product(objective: Objective, batch: Any) -> Product:
     """Σ over the batch of ∇L_i(∇L_iᵀ·tangent): forward for the slopes, backward with them as weights."""
-    parameters = objective.parameters
+    at = leaves(objective.parameters)
 
-    def losses(at: Mapping[str, Tensor]) -> Tensor:
-        return objective.losses(at, batch)
-
-    def product(tangent: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        _, slopes, pull = objective.forward.both_ways(losses, parameters, tangent)
-        pulled: dict[str, Tensor] = pull(slopes)
+    @torch.enable_grad()
+    def product(tangent: Mapping[str, Tensor], *, several: bool = False) -> dict[str, Tensor]:
+        forward = objective.forward.several if several else objective.forward.with_value
+        losses, along = forward(lambda at: objective.losses(at, batch), at, tangent)
+        pulled: dict[str, Tensor] = pulled_back(losses, at, detached(along), several=several)
         return pulled
 
     return product

@@ -42,7 +42,8 @@ def fingerprint(influence: Influence, criteria: Criteria) -> dict[str, Any]:
     """
     objective, samples = influence.objective, influence.samples
     gradients = influence.gradients(criteria.each)
-    first = objective.gradient(samples.first(8))[None]
+    begin = samples.batches(np.arange(min(8, samples.n)), description="fingerprint")
+    first = torch.stack([objective.gradient(batch) for _, batch in begin]).sum(0, keepdim=True)
     sketch = CountSketch(objective.layout.size, _WIDTH, device=objective.device)
     return {
         "model": _digest([*objective.model.named_parameters(), *objective.model.named_buffers()]),

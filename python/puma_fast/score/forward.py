@@ -11,23 +11,30 @@ import re
 import sys
 import warnings
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
-from torch.func import jvp, vjp
+from torch.func import jvp, vmap
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 
 from puma_fast.batches import map_tensors
 from puma_fast.score.bilinear import SparseTangents
+from puma_fast.score.reverse import detached, leaves, pulled_back, tensors
 from puma_fast.warning import warn
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 _MISSING = re.compile(r"forward AD with (?:aten::)?(\S+)")
-_CUSTOM = "must implement the jvp"
+_WITHOUT_NAME = {
+    "must implement the jvp": "a torch.autograd.Function without jvp",
+    "must override the setup_context": "a torch.autograd.Function without setup_context",
+    "Cannot access data pointer of Tensor that doesn't have storage": "packed sequences",
+}
+"""What torch says of what cannot be differentiated forward, where it tells no operator's name."""
 
 
 class Forward:
@@ -69,28 +76,32 @@ class Forward:
             )
         return value, derivative
 
-    def both_ways(
-        self, function: Callable[[Any], Any], at: Any, along: Any
-    ) -> tuple[Any, Any, Callable[[Any], Any]]:
-        """Give value, derivative and the pull-back of `function` at `at`, by one evaluation."""
-        found: Any = vjp(lambda here: self.with_value(function, here, along), at, has_aux=True)
-        value, pull, derivative = found
-        return value, derivative, lambda weights: pull(weights)[0]
+    def several(self, function: Callable[[Any], Any], at: Any, along: Any) -> tuple[Any, Any]:
+        """Give the same for as many directions as `along` has rows, by one evaluation."""
+        one = partial(self.with_value, function, at)
+        once: Any = (None, 0)  # torch's annotation leaves out that one of several may have no such axis
+        value, derivatives = vmap(one, out_dims=once)(along)
+        return value, derivatives
 
 
 def _without_rule(error: RuntimeError) -> str | None:
     """Name the operator that has no forward rule, where that is what `error` says."""
-    # Of a function of the user's own torch tells no name.
-    if _CUSTOM in str(error):
-        return "a torch.autograd.Function without jvp"
+    for says, what in _WITHOUT_NAME.items():
+        if says in str(error):
+            return what
     operator = _MISSING.search(str(error)) if isinstance(error, NotImplementedError) else None
     return None if operator is None else operator[1]
 
 
 def _double_reverse(function: Callable[[Any], Any], at: Any, along: Any) -> tuple[Any, Any]:
-    there, pull, *_ = vjp(function, at)
-    linear = vjp(lambda u: pull(u)[0], map_tensors(torch.zeros_like, there))
-    return there, linear[1](along)[0]
+    goes_on = any(value.requires_grad for value in tensors(at))
+    with torch.enable_grad():
+        here = at if goes_on else leaves(at)
+        there = function(here)
+        u = leaves(map_tensors(torch.zeros_like, there))
+        linear = pulled_back(there, here, u, create_graph=True)
+        derivative = pulled_back(linear, u, along, create_graph=goes_on)
+    return (there, derivative) if goes_on else (detached(there), detached(derivative))
 
 
 @contextmanager
@@ -172,6 +183,11 @@ def differentiable_kernels(model: nn.Module) -> Iterator[None]:
         # in forward mode. Nothing is compiled where torch's compiler was never loaded.
         if "torch._dynamo" in sys.modules and hasattr(torch.compiler, "set_stance"):
             stack.enter_context(torch.compiler.set_stance("force_eager"))
+        # What TorchScript has optimized loses second derivatives without a word.
+        stack.enter_context(torch.jit.optimized_execution(False))  # type: ignore[attr-defined]
+        for module in model.modules():
+            if isinstance(module, torch.jit.ScriptModule) and hasattr(module, "forward"):
+                module.forward._debug_flush_compilation_cache()  # type: ignore[attr-defined]
         yield
 
 
@@ -191,4 +207,5 @@ def load_rules() -> None:
     with warnings.catch_warnings():
         for category in (FutureWarning, DeprecationWarning):
             warnings.filterwarnings("ignore", message=".*torch.jit.*is deprecated", category=category)
-        jvp(torch.sin, (torch.zeros(1),), (torch.zeros(1),))
+        at = torch.zeros(1, device="cpu")
+        jvp(torch.sin, (at,), (at,))

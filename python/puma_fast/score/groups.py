@@ -10,6 +10,7 @@ import torch
 from torch.utils.data import DataLoader, Subset
 
 from puma_fast import sweep
+from puma_fast.batches import as_tensor
 from puma_fast.data import Samples
 from puma_fast.numeric.arrays import as_array
 from puma_fast.score.conventions import default_targets
@@ -112,7 +113,7 @@ def classes(samples: Samples, targets: Callable[[Any], Any]) -> NDArray[np.int64
         labels: torch.Tensor = targets(batch)
         one_each = isinstance(labels, torch.Tensor) and labels.shape == (len(places),)
         if not one_each or labels.is_floating_point():
-            return torch.full((len(places),), torch.nan)
+            return torch.full((len(places),), torch.nan, device="cpu")
         return labels
 
     labels = sweep.each(samples, read, description="labels")
@@ -121,7 +122,12 @@ def classes(samples: Samples, targets: Callable[[Any], Any]) -> NDArray[np.int64
 
 def _divided(data: Any, names: NDArray[Any], kind: str) -> dict[str, Any]:
     """Give the samples of every name, in sorted order."""
-    return {f"{kind} {name}": _part(data, np.flatnonzero(names == name)) for name in np.unique(names)}
+    try:
+        distinct, of = np.unique(names, return_inverse=True)
+    except TypeError:
+        msg = f"{kind}s are of types that have no common order, or some are None; give them names of one type"
+        raise TypeError(msg) from None
+    return {f"{kind} {name}": _part(data, np.flatnonzero(of == at)) for at, name in enumerate(distinct)}
 
 
 def _part(data: Any, positions: NDArray[np.int64]) -> Any:
@@ -135,7 +141,7 @@ def _part(data: Any, positions: NDArray[np.int64]) -> Any:
             multiprocessing_context=data.multiprocessing_context,
         )
     if isinstance(data, Mapping):
-        return {key: torch.as_tensor(value)[positions] for key, value in data.items()}
+        return {key: as_tensor(value)[positions] for key, value in data.items()}
     if isinstance(data, tuple) and all(hasattr(item, "__array__") for item in data):
-        return tuple(torch.as_tensor(item)[positions] for item in data)
+        return tuple(as_tensor(item)[positions] for item in data)
     return Subset(data, positions.tolist())

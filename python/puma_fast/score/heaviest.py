@@ -6,13 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from puma_fast import sweep
+from puma_fast.batches import map_tensors
 from puma_fast.distributed import LostRankError
+from puma_fast.score.reverse import leaves, pulled_back, slopes, tensors
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+    from torch import Tensor
 
     from puma_fast.data import Samples
     from puma_fast.score.objective import Objective
@@ -42,6 +44,11 @@ def heaviest(objective: Objective, samples: Samples, kind: str) -> NDArray[np.in
     ndarray of shape (m,), int64, or None
         Their positions, in rising order; None where they are not few, in samples or in batches, or where
         the outputs do not tell.
+
+    Raises
+    ------
+    LostRankError
+        Another rank ended, or did not come to the common work in time.
     """
     batches = -(-samples.n // samples.batch_size)
     if not objective.has_outputs or samples.is_stream or batches < _BATCHES:
@@ -54,8 +61,8 @@ def heaviest(objective: Objective, samples: Samples, kind: str) -> NDArray[np.in
         weight = sweep.each(samples, weights, description="weights of the samples")
     except LostRankError:
         raise
-    except (TypeError, RuntimeError):
-        # Outputs of several parts, or a loss without a second derivative.
+    except RuntimeError:
+        # A loss without a second derivative.
         return None
     order = np.argsort(-weight, kind="stable")
     held = np.cumsum(weight[order])
@@ -72,20 +79,36 @@ def _weights(objective: Objective, batch: Any, kind: str) -> Tensor:
     """Give what each sample of a batch holds, (B,)."""
     with torch.no_grad():
         outputs = objective.outputs(objective.parameters, batch)
-    if not isinstance(outputs, Tensor):
-        msg = f"outputs are a {type(outputs).__name__}"
-        raise TypeError(msg)
+    there = leaves(outputs)
     with torch.enable_grad():
-        there = outputs.detach().requires_grad_()
         losses = objective.losses_of(there, batch)
-        (slopes,) = torch.autograd.grad(losses.sum(), there, create_graph=kind != "fisher")
-        if kind == "fisher":
-            return slopes.square().flatten(1).sum(1)
-        generator = torch.Generator().manual_seed(0)
-        total = there.new_zeros(len(there), dtype=torch.float64)
-        for _ in range(_PROBES):
-            signs = 2.0 * torch.randint(0, 2, there.shape[1:], generator=generator) - 1.0
-            probe = signs.to(there).expand_as(there)
-            (curved,) = torch.autograd.grad(slopes, there, probe, retain_graph=True)
-            total += (probe * curved).flatten(1).sum(1).abs()
+    slope = slopes(losses, there, create_graph=kind != "fisher")
+    if kind == "fisher":
+        return _by_sample(slope, slope, losses)
+    generator = torch.Generator().manual_seed(0)
+
+    def signs(part: Tensor) -> Tensor:
+        if not _has_rows(part, losses):
+            return torch.zeros_like(part)
+        drawn = 2.0 * torch.randint(0, 2, part.shape[1:], generator=generator, device="cpu") - 1.0
+        return drawn.to(part).expand_as(part)
+
+    total = torch.zeros_like(losses, dtype=torch.float64)
+    for _ in range(_PROBES):
+        probe = map_tensors(signs, there)
+        total += _by_sample(probe, pulled_back(slope, there, probe, retain_graph=True), losses).abs()
     return total
+
+
+def _by_sample(one: Any, other: Any, losses: Tensor) -> Tensor:
+    """Give the inner products of two outputs, sample by sample, (B,)."""
+    total = torch.zeros_like(losses, dtype=torch.float64)
+    for a, b in zip(tensors(one), tensors(other), strict=True):
+        if _has_rows(a, losses):
+            total += (a * b).flatten(1).sum(1) if a.ndim > 1 else a * b
+    return total
+
+
+def _has_rows(part: Tensor, losses: Tensor) -> bool:
+    """Tell whether a part of the outputs has a row of reals for each sample; another tells of none."""
+    return part.is_floating_point() and part.ndim > 0 and len(part) == len(losses)

@@ -15,8 +15,7 @@ import torch
 
 from puma_fast.score.criteria import KEPT_CRITERIA
 from puma_fast.score.curvature import Curvature, Kind
-from puma_fast.score.damping import Damping as Damping
-from puma_fast.score.damping import checked_damping, choose_damping
+from puma_fast.score.damping import Damping, checked_damping, choose_damping
 from puma_fast.score.passes import Passes
 from puma_fast.score.solve import ConjugateGradient, Solve, Solver, solver_named
 from puma_fast.stages import Stages

@@ -59,28 +59,27 @@ class PerSample(NamedTuple):
 
 def per_sample(loss: Loss) -> PerSample:
     """Turn whatever `loss` is into a function giving (B,)."""
-    reduce, named = "sum", loss
+    named, reduction = loss, None
     if isinstance(loss, str):
         if loss not in LOSSES:
             msg = f"loss: {loss!r} is not known; use one of {', '.join(LOSSES)}, or a function"
             raise ValueError(msg)
-        name, function, has_reduction = loss, getattr(functional, loss), True
-        reduce = "mean"
+        name, function, reduction = loss, getattr(functional, loss), "mean"
+        switched_off = {"reduction": "none"}
     elif isinstance(loss, nn.Module) and hasattr(loss, "reduction"):
-        name, reduce = type(loss).__name__, str(loss.reduction)
-        function, has_reduction = copy.copy(loss), False
-        function.reduction = "none"  # type: ignore[assignment]
+        name, function, reduction = type(loss).__name__, copy.copy(loss), str(loss.reduction)
+        function.reduction, switched_off = "none", {}  # type: ignore[assignment]
     elif callable(loss):
         while isinstance(named, partial):
             named = named.func
         name = getattr(named, "__name__", type(named).__name__)
-        function, has_reduction = loss, _takes_reduction(loss)
-        reduce = "mean" if has_reduction else "sum"
+        function, reduction = loss, _own_reduction(loss)
+        switched_off = {} if reduction is None else {"reduction": "none"}
     else:
         msg = f"loss must be a name, a torch loss or a function, got {type(loss).__name__}"
         raise TypeError(msg)
-    switched_off = {"reduction": "none"} if has_reduction else {}
-    per_token = name in {"cross_entropy", "nll_loss", "CrossEntropyLoss", "NLLLoss"} or reduce == "sum"
+    summed = reduction in (None, "sum", "batchmean")
+    per_token = name in {"cross_entropy", "nll_loss", "CrossEntropyLoss", "NLLLoss"} or summed
     # A function of the user's own may be called huber, too, and compare what it likes.
     torchs = isinstance(loss, str) or str(getattr(named, "__module__", "")).startswith("torch.")
     elementwise = torchs and name.lower().replace("_", "").startswith(_ELEMENTWISE)
@@ -143,8 +142,10 @@ def _misfit(name: str, outputs: tuple[int, ...], targets: tuple[int, ...]) -> st
     )
 
 
-def _takes_reduction(loss: Callable[..., Any]) -> bool:
+def _own_reduction(loss: Callable[..., Any]) -> str | None:
+    """Give the reduction that a function takes unless told otherwise; None where it takes none."""
     try:
-        return "reduction" in inspect.signature(loss).parameters
+        takes = inspect.signature(loss).parameters.get("reduction")
     except (TypeError, ValueError):
-        return False
+        return None
+    return None if takes is None else str(takes.default)

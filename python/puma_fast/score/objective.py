@@ -7,6 +7,7 @@ goes through here: it is called functionally, in eval mode, and left exactly as 
 from __future__ import annotations
 
 import copy
+import threading
 from contextlib import ExitStack, contextmanager, nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -14,23 +15,32 @@ from weakref import WeakSet
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, grad
+from torch.func import functional_call
 
-from puma_fast.batches import described, map_tensors
+from puma_fast.batches import described, map_tensors, moved
 from puma_fast.data import Samples
 from puma_fast.marks import mark
 from puma_fast.numeric.arrays import as_flag, as_number
 from puma_fast.restored import in_mode, unchanged_randomness, whole_float32
-from puma_fast.score.conventions import default_forward, default_targets, refuse_more_than_pairs
+from puma_fast.score.conventions import (
+    default_forward,
+    default_targets,
+    refuse_constants,
+    refuse_more_than_pairs,
+)
 from puma_fast.score.forward import Forward, differentiable_kernels, load_rules, where_it_fails
 from puma_fast.score.losses import per_sample
 from puma_fast.score.parameters import HALVES, Layout, select_parameters
-from puma_fast.score.unwrapped import checked_device, refuse_uncopyable, unwrapped
+from puma_fast.score.reverse import leaves, pulled_back, slopes
+from puma_fast.score.unwrapped import checked_device, refuse_uncopyable, refuse_unmade, unwrapped
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from puma_fast.score.losses import Loss
+
+_ONE_AT_A_TIME = threading.RLock()
+"""torch keeps one level of forward mode and one set of switches (kernels, precision) for all threads."""
 
 
 class Objective:
@@ -45,7 +55,7 @@ class Objective:
         ``loss(outputs, targets) -> (B,)``. Losses per token or position of cross_entropy, nll_loss and
         of functions of one's own are summed over the positions whose target is not −100; losses per
         element of the others (regression) are averaged over a sample's elements, as torch's
-        ``reduction="mean"`` does, or summed where the module says ``reduction="sum"``.
+        ``reduction="mean"`` does, or summed where the loss is set to ``reduction="sum"`` or "batchmean".
     forward : callable, optional
         ``forward(model, batch) -> outputs``. By default the model is called with the first item of a
         tuple, or with every key of a mapping but the targets; `.logits` is taken where there is one.
@@ -84,14 +94,12 @@ class Objective:
             msg = f"model must be a torch.nn.Module, got {type(model).__name__}"
             raise TypeError(msg)
         self.model = unwrapped(model)
+        refuse_unmade(self.model)
         refuse_uncopyable(self.model)
         edited = select_parameters(self.model, params)
         self.layout = Layout(edited)
         self.weight_decay = as_number("weight_decay", weight_decay, least=0)
         self._allow_tf32 = as_flag("allow_tf32", allow_tf32)
-        if any(value.is_meta for value in self.model.parameters()):
-            msg = "model has parameters on the device 'meta', which hold no values; load its weights first"
-            raise ValueError(msg)
         self.device = next(iter(edited.values())).device if device is None else checked_device(device)
         # Summed and solved in half precision, a small patch would be all rounding.
         self._computes_in_float32 = any(value.dtype in HALVES for value in self.model.parameters())
@@ -163,9 +171,7 @@ class Objective:
             self._moved = (
                 version,
                 {
-                    name: (_in_float32(tensor) if self._computes_in_float32 else tensor)
-                    .detach()
-                    .to(self.device)
+                    name: moved(_in_float32(tensor) if self._computes_in_float32 else tensor, self.device)
                     for name, tensor in tensors
                 },
             )
@@ -191,36 +197,42 @@ class Objective:
 
     def gradient(self, batch: Any, weights: Tensor | None = None) -> Tensor:
         """Give Σ w_i ∇L_i over a batch, float64 (p,): one reverse pass of the weighted losses."""
-
-        def weighted(at: Mapping[str, Tensor]) -> Tensor:
+        at = leaves(self.parameters)
+        with torch.enable_grad():
             losses = self.losses(at, batch)
-            return losses.sum() if weights is None else losses @ weights.to(losses.dtype)
+        given = torch.ones_like(losses) if weights is None else weights.to(losses.dtype)
+        return self.layout.join(pulled_back(losses, at, given))
 
-        return self.layout.join(grad(weighted)(self.parameters))
-
-    def derivatives(self, batch: Any, direction: Tensor) -> Tensor:
+    def derivatives(self, batch: Any, directions: Tensor) -> Tensor:
         """Give directionᵀ∇L_i for every sample of a batch, (B,): one forward-mode pass.
 
-        No per-sample gradient is formed; the cost is about that of two forward passes.
+        No per-sample gradient is formed; the cost is about that of two forward passes. Of several
+        directions (k, p), which share one evaluation of the model, (k, B).
         """
-        tangent = self.layout.split(direction)
+        tangent = self.layout.split(directions)
+        along = self.forward.with_value if directions.ndim == 1 else self.forward.several
         if self._whole is not None:
-            moved: Tensor = self.forward(lambda at: self.losses(at, batch), self.parameters, tangent)
+            moved: Tensor = along(lambda at: self.losses(at, batch), self.parameters, tangent)[1]
             return moved
-        outputs, shifts = self.forward.with_value(
-            lambda at: self.outputs(at, batch), self.parameters, tangent
-        )
+        outputs, shifts = along(lambda at: self.outputs(at, batch), self.parameters, tangent)
         if not (self._loss_is_by_row and isinstance(outputs, Tensor)):
-            moved = self.forward(lambda at: self.losses_of(at, batch), outputs, shifts)
+            moved = along(lambda at: self.losses_of(at, batch), outputs, shifts)[1]
             return moved
         # Torch's losses are several times dearer in forward than in reverse mode.
-        slopes = grad(lambda at: self.losses_of(at, batch).sum())(outputs)
-        moved = (slopes * shifts).reshape(len(slopes), -1).sum(1)
+        there = leaves(outputs)
+        with torch.enable_grad():
+            losses = self.losses_of(there, batch)
+        moved = (slopes(losses, there) * shifts).reshape(*shifts.shape[: directions.ndim], -1).sum(-1)
         return moved
 
     @contextmanager
     def untouched(self) -> Iterator[None]:
         """Evaluate in eval mode; leave attributes, modes and random states as they were, come what may."""
+        with _ONE_AT_A_TIME, self._as_it_is():
+            yield
+
+    @contextmanager
+    def _as_it_is(self) -> Iterator[None]:
         outer = self._entered
         if outer is None:
             self._edits += sum([samples.changed() for samples in self._watched])
@@ -275,17 +287,19 @@ class Objective:
         raise ValueError(msg)
 
     @contextmanager
-    def explained(self, samples: Samples) -> Iterator[Any]:
-        """Give the first two samples as a batch to try things on; note on what is raised what was tried."""
-        batch = samples.first(2)
+    def explained(self, samples: Samples, most: int = 2) -> Iterator[Any]:
+        """Give the first samples as a batch to try things on; note on what is raised what was tried."""
+        count = min(most, samples.batch_size, samples.n)
+        batch = samples.first(count)
         with where_it_fails(self.model) as layer:
             try:
                 yield batch
             except Exception as error:
                 kinds = {str(value.dtype) for value in self.parameters.values()}
                 at = f" in {layer()}" if layer() else ""
+                read = "sample" if count == 1 else f"{count} samples"
                 error.add_note(
-                    f"Raised{at} on a batch of the first {min(2, samples.n)} samples of {samples.name}: "
+                    f"Raised{at} on a batch of the first {read} of {samples.name}: "
                     f"{described(batch)}; the edited parameters are {', '.join(sorted(kinds))} on "
                     f"{self.device}. forward= and targets= say how a batch is used, loss= what is made of "
                     "it; all must be differentiable in torch, twice"
@@ -299,7 +313,8 @@ class Objective:
         ------
         ValueError
             Batches of more than two items that nothing says how to use; losses that are not one finite
-            number per sample, that differ the second time, or that no edited parameter moves.
+            number per sample, that differ the second time or beside another sample, or that no edited
+            parameter moves.
 
         Notes
         -----
@@ -310,23 +325,35 @@ class Objective:
             if not bool(torch.isfinite(value).all()):
                 msg = f"model: its parameter {name!r} holds a NaN or an infinity; load finite weights"
                 raise ValueError(msg)
-        count = min(2, samples.n)
-        look = samples.bar(f"first look at {samples.name}", unit="evaluation", total=3)
-        with self.explained(samples) as batch, look as shown:
-            if self._whole is None and self._takes_pairs:
-                refuse_more_than_pairs(samples.name, batch)
-            losses, moved = self._tried(batch)
-            shown.update()
-            again = self.losses(self.parameters, batch)
-            shown.update()
-            self.derivatives(batch, torch.ones(self.layout.size, dtype=torch.float64, device=self.device))
-            shown.update()
-        if losses.shape != (count,):
-            msg = (
-                f"loss gave shape {tuple(losses.shape)} for {count} samples; it must give one number "
-                "per sample: loss(outputs, targets) -> (B,)"
-            )
-            raise ValueError(msg)
+        look = samples.bar(f"first look at {samples.name}", unit="evaluation", total=4)
+        with look as shown:
+            with self.explained(samples) as batch:
+                if self._whole is None and self._takes_pairs:
+                    refuse_more_than_pairs(samples.name, batch)
+                losses, moved = self._tried(batch)
+                shown.update()
+                if self.has_outputs:
+                    outputs = self.outputs(self.parameters, batch)
+                    refuse_constants(outputs)
+                    again = self.losses_of(outputs, batch)
+                else:
+                    again = self.losses(self.parameters, batch)
+                shown.update()
+                ones = torch.ones(self.layout.size, dtype=torch.float64, device=self.device)
+                self.derivatives(batch, ones)
+                shown.update()
+            # A batch may end with one sample alone, and so may those that are marked.
+            with self.explained(samples, 1) as single, torch.no_grad():
+                alone = self.losses(self.parameters, single)
+                shown.update()
+        count = min(2, samples.batch_size, samples.n)
+        for values, asked in ((losses, count), (alone, 1)):
+            if values.shape != (asked,):
+                msg = (
+                    f"loss gave shape {tuple(values.shape)} for a batch of {asked}; it must give one number "
+                    "per sample: loss(outputs, targets) -> (B,)"
+                )
+                raise ValueError(msg)
         if not bool(torch.isfinite(losses).all()):
             msg = f"loss is {losses.tolist()} on the first samples; it must be finite: look at the data"
             raise ValueError(msg)
@@ -334,6 +361,14 @@ class Objective:
             msg = (
                 f"loss is {losses.tolist()} on the first samples and then {again.tolist()}: the model draws "
                 "random numbers in eval mode; switch that off, e.g. by another forward="
+            )
+            raise ValueError(msg)
+        if not torch.allclose(losses[:1], alone, rtol=1e-2, atol=1e-3):
+            msg = (
+                f"loss of the first sample of {samples.name} is {alone.item()} alone and {losses[0].item()} "
+                "beside the second: samples of a batch see one another (a BatchNorm without running "
+                "statistics, a loss across the batch, padding without a mask), so that scores would depend "
+                "on how they are batched; mend that, or pass batch_size=1"
             )
             raise ValueError(msg)
         if not moved:

@@ -115,13 +115,21 @@ class Layout:
         return {name: piece.to(stored).to(kind) for (name, piece), stored, kind in kinds}
 
     def split(self, vector: Tensor, *, cast: bool = True) -> dict[str, Tensor]:
-        """Give a vector of shape (p,) as named tensors, in the types computed in unless told otherwise."""
-        pieces = torch.split(vector, self._sizes)
+        """Give a vector (p,) as named tensors, in the types computed in unless told otherwise.
+
+        Of several (k, p) every tensor has the rows for its first axis.
+        """
+        pieces = torch.split(vector, self._sizes, dim=-1)
+        rows = vector.shape[:-1]
         return {
-            name: piece.view(shape).to(kind) if cast else piece.view(shape)
+            name: piece.reshape(rows + shape).to(kind) if cast else piece.reshape(rows + shape)
             for name, piece, shape, kind in zip(self.names, pieces, self._shapes, self._types, strict=True)
         }
 
     def join(self, tensors: Mapping[str, Tensor]) -> Tensor:
-        """Give named tensors as one float64 vector of shape (p,)."""
-        return torch.cat([tensors[name].detach().reshape(-1).to(torch.float64) for name in self.names])
+        """Give named tensors as one float64 vector (p,), or several (k, p) as `split` takes them apart."""
+        pieces = [
+            tensors[name].detach().reshape(*tensors[name].shape[: tensors[name].ndim - len(shape)], -1)
+            for name, shape in zip(self.names, self._shapes, strict=True)
+        ]
+        return torch.cat([piece.to(torch.float64) for piece in pieces], dim=-1)

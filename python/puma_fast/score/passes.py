@@ -7,7 +7,6 @@ only for those who ask for them, a chunk at a time.
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -72,7 +71,7 @@ class Passes:
         """
 
         def columns(_: NDArray[np.int64], batch: Any) -> Tensor:
-            return torch.stack(self._columns(batch, directions), dim=1)
+            return self._columns(batch, directions).T
 
         for places, rows in sweep.results(self.samples, columns, positions, description="scores"):
             yield places, rows.double().cpu().numpy()
@@ -132,19 +131,18 @@ class Passes:
             gradient = self.objective.gradient(batch)[None]
             yield where, gradient if self.objective.layout.is_double else gradient.float()
 
-    def _columns(self, batch: Any, directions: Tensor) -> list[Tensor]:
-        """Give the derivatives (B,) in each direction."""
+    def _columns(self, batch: Any, directions: Tensor) -> Tensor:
+        """Give the derivatives in each direction, (k, B)."""
         objective = self.objective
         together = self._shares_evaluations and len(directions) > 1 and objective.forward.missing is None
         if together:
             try:
-                return list(
-                    vmap(partial(objective.derivatives, batch), chunk_size=TANGENTS_AT_ONCE)(directions)
-                )
+                chunks = torch.split(directions, TANGENTS_AT_ONCE)
+                return torch.cat([objective.derivatives(batch, some) for some in chunks])
             except (NotImplementedError, RuntimeError, ValueError) as error:
                 self._shares_evaluations = False
                 one_by_one("several directions", error)
-        return [objective.derivatives(batch, direction) for direction in directions]
+        return torch.stack([objective.derivatives(batch, direction) for direction in directions])
 
     def _mapped(self, batch: Any) -> Tensor:
         """Give ∇L_j for every sample of a batch, (B, p), by one vectorised reverse pass."""

@@ -12,13 +12,16 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
-from torch.autograd import grad
 from torch.autograd.graph import saved_tensors_hooks
+
+from puma_fast.score.reverse import leaves, pulled, tensors
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from puma_fast.score.objective import Objective
+
+    _Tensors = tuple[Tensor, ...]
 
 
 class TooLargeError(Exception):
@@ -48,32 +51,28 @@ class Recorded:
     ------
     TooLargeError
         They would hold more.
-    TypeError
-        The outputs are not one tensor.
     """
 
     def __init__(self, objective: Objective, batch: Any, kind: str, room: int) -> None:
-        at = {name: value.requires_grad_() for name, value in objective.parameters.items()}
-        leaves = tuple(at.values())
+        at = leaves(objective.parameters)
+        points = tuple(at.values())
         held = _Held(room, objective.state.values())
         with torch.enable_grad(), saved_tensors_hooks(held.save, _Held.give):
             if kind == "hessian":
                 losses = objective.losses(at, batch)
-                slopes = _pulled((losses,), leaves, (torch.ones_like(losses),), create_graph=True)
+                slopes = pulled((losses,), points, (torch.ones_like(losses),), create_graph=True)
                 # The Hessian is its own transpose.
-                steps = [(slopes, leaves)]
+                steps = [(slopes, points)]
             elif kind == "fisher":
                 losses = objective.losses(at, batch)
-                steps = [_jacobian(losses, leaves), ((losses,), leaves)]
+                steps = [_jacobian((losses,), points), ((losses,), points)]
             else:
                 outputs = objective.outputs(at, batch)
-                if not isinstance(outputs, Tensor):
-                    msg = f"outputs are a {type(outputs).__name__}"
-                    raise TypeError(msg)
-                there = outputs.detach().requires_grad_()
+                there = leaves(outputs)
                 loss = objective.losses_of(there, batch).sum()
-                slope = _pulled((loss,), (there,), (torch.ones_like(loss),), create_graph=True)
-                steps = [_jacobian(outputs, leaves), (slope, (there,)), ((outputs,), leaves)]
+                values, places = tensors(outputs), tensors(there)
+                slope = pulled((loss,), places, (torch.ones_like(loss),), create_graph=True)
+                steps = [_jacobian(values, points), (slope, places), (values, points)]
         self._names, self._steps = list(at), steps
         self.nbytes = held.nbytes
 
@@ -81,29 +80,14 @@ class Recorded:
         """Multiply a vector, given as named tensors."""
         moved: Sequence[Tensor] = [tangent[name] for name in self._names]
         for outputs, inputs in self._steps:
-            moved = _pulled(outputs, inputs, moved)
+            moved = pulled(outputs, inputs, moved, retain_graph=True)
         return dict(zip(self._names, moved, strict=True))
 
 
-def _jacobian(values: Tensor, leaves: tuple[Tensor, ...]) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+def _jacobian(values: _Tensors, points: _Tensors) -> tuple[_Tensors, _Tensors]:
     """Give Jᵀu and u: pulled back through them, a tangent t becomes J·t."""
-    u = torch.zeros_like(values, requires_grad=True)
-    return _pulled((values,), leaves, (u,), create_graph=True), (u,)
-
-
-def _pulled(
-    outputs: Sequence[Tensor],
-    inputs: Sequence[Tensor],
-    weights: Sequence[Tensor],
-    *,
-    create_graph: bool = False,
-) -> tuple[Tensor, ...]:
-    """Give the gradient of Σ⟨outputs, weights⟩ in the inputs, nought where nothing leads to them."""
-    led = [pair for pair in zip(outputs, weights, strict=True) if pair[0].requires_grad]
-    if not led:
-        return tuple(map(torch.zeros_like, inputs))
-    ends, starts = zip(*led, strict=True)
-    return grad(ends, inputs, starts, retain_graph=True, create_graph=create_graph, materialize_grads=True)
+    u = tuple(torch.zeros_like(value, requires_grad=value.requires_grad) for value in values)
+    return pulled(values, points, u, create_graph=True), u
 
 
 class _Held:

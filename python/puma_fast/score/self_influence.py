@@ -51,7 +51,7 @@ def estimated(
     at_once = max(1, _PROBE_NUMBERS // size)
     for first in range(0, probes, at_once):
         starts = [
-            torch.randn(size, generator=generator, dtype=torch.float64)
+            torch.randn(size, generator=generator, dtype=torch.float64, device="cpu")
             for _ in range(min(at_once, probes - first))
         ]
         roots = torch.stack([_root(influence, start) for start in starts])

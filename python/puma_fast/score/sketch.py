@@ -34,8 +34,8 @@ class CountSketch:
     def __init__(self, size: int, width: int, *, seed: int = 0, device: torch.device | str = "cpu") -> None:
         generator = torch.Generator().manual_seed(seed)
         self.width = width
-        self._buckets = torch.randint(width, (size,), generator=generator).to(device)
-        signs = torch.randint(2, (size,), generator=generator, dtype=torch.int8)
+        self._buckets = torch.randint(width, (size,), generator=generator, device="cpu").to(device)
+        signs = torch.randint(2, (size,), generator=generator, dtype=torch.int8, device="cpu")
         self._signs = (2 * signs - 1).to(device)
 
     def __call__(self, rows: Tensor) -> Tensor:

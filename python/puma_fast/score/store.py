@@ -20,6 +20,7 @@ from puma_fast.score.fingerprint import difference, fingerprint
 
 if TYPE_CHECKING:
     import os
+    from collections.abc import Callable
 
     from numpy.typing import NDArray
     from torch import Tensor
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
 
 _SECONDS_BETWEEN_MARKS = 1.0
 """How much work a kill may cost. Marking waits for the disk."""
+
+_ROWS_AT_ONCE = 2**16
+"""Rows that are written together."""
 
 
 class ScoreStore:
@@ -77,13 +81,30 @@ class ScoreStore:
             They are not.
         """
         self.claim(facts)
+        if self.path.exists() and self._done.exists():
+            self._check_whole(shape)
+            return
         # The mask is made last: where there is one, the rest is whole.
-        if not self._done.exists():
-            scores = np.lib.format.open_memmap(self.path, mode="w+", dtype=np.float64, shape=shape)
-            scores[:] = np.nan
-            scores.flush()
-            with replacing(self._done) as there:
-                np.save(there, np.zeros(shape[0], dtype=bool))
+        self._done.unlink(missing_ok=True)
+        write_scores(self.path, shape, lambda rows: np.full((rows.stop - rows.start, *shape[1:]), np.nan))
+        with replacing(self._done) as there:
+            np.save(there, np.zeros(shape[0], dtype=bool))
+
+    def _check_whole(self, shape: tuple[int, ...]) -> None:
+        """Refuse files that somebody else has written to."""
+        try:
+            scores, done = np.load(self.path, mmap_mode="r"), np.load(self._done)
+            is_whole = scores.shape == shape and done.shape == shape[:1] and scores.dtype == np.float64
+        except (OSError, ValueError, EOFError):
+            is_whole = False
+        if not is_whole:
+            raise ValueError(self._damaged())
+
+    def _damaged(self) -> str:
+        return (
+            f"{self.path} or what lies beside it is not as it was left here; name another file, or delete "
+            f"all that begins with {self.path.stem!r}"
+        )
 
     def check(self, facts: dict[str, Any]) -> None:
         """Refuse scores that were made of something else."""
@@ -97,7 +118,10 @@ class ScoreStore:
 
     def facts(self) -> dict[str, Any]:
         """Give what is written of the make of the scores."""
-        known: dict[str, Any] = json.loads(self._facts.read_text(encoding="utf-8"))
+        try:
+            known: dict[str, Any] = json.loads(self._facts.read_text(encoding="utf-8"))
+        except ValueError:
+            raise ValueError(self._damaged()) from None
         return known
 
     @property
@@ -157,6 +181,19 @@ class ScoreStore:
         """Give the scores as a read-only map of the file."""
         scores: NDArray[np.float64] = np.load(self.path, mmap_mode="r")
         return scores
+
+
+def write_scores(path: Path, shape: tuple[int, ...], rows: Callable[[slice], NDArray[np.float64]]) -> None:
+    """Write a .npy file a few rows at a time.
+
+    Not through a map: of a disk that is full, that would end the process without an exception.
+    """
+    kind = np.lib.format.dtype_to_descr(np.dtype(np.float64))
+    with path.open("wb") as file:
+        header = {"descr": kind, "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(file, header)
+        for first in range(0, shape[0], _ROWS_AT_ONCE):
+            file.write(rows(slice(first, min(first + _ROWS_AT_ONCE, shape[0]))).tobytes())
 
 
 def stream_scores(

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 
 def unwrapped(model: nn.Module) -> nn.Module:
@@ -36,6 +37,17 @@ def checked_device(device: torch.device | str) -> torch.device:
         )
         raise ValueError(msg)
     return known
+
+
+def refuse_unmade(model: nn.Module) -> None:
+    """Refuse parameters and buffers that hold no values yet."""
+    for name, value in [*model.named_parameters(), *model.named_buffers()]:
+        if is_lazy(value):
+            msg = f"model: {name!r} is uninitialized, as lazy layers are; call the model on a batch first"
+            raise ValueError(msg)
+        if value.is_meta and isinstance(value, nn.Parameter):
+            msg = "model has parameters on the device 'meta', which hold no values; load its weights first"
+            raise ValueError(msg)
 
 
 def copied(model: nn.Module) -> nn.Module:

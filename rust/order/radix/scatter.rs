@@ -1,18 +1,17 @@
-//! Writing to as many places at once as a digit has values: few enough that the first-level cache keeps the
-//! line that each of them is filling, and what follows is asked for while the line before it fills.
+//! Writing to many places of an array at once, each from its beginning to its end.
 
 use std::marker::PhantomData;
 
-use super::PLACES;
-
-/// Bytes of a line of cache.
-const LINE: usize = 64;
+/// What is left of a place.
+struct Place {
+    next: usize,
+    end: usize,
+}
 
 /// Fills its own places of an array.
 pub(super) struct Writer<'a, D> {
     target: *mut D,
-    next: [usize; PLACES],
-    ends: [usize; PLACES],
+    places: Vec<Place>,
     _target: PhantomData<&'a mut [D]>,
 }
 
@@ -22,47 +21,36 @@ unsafe impl<D: Send> Send for Writer<'_, D> {}
 impl<'a, D: Copy> Writer<'a, D> {
     /// Writers that share `target`: by place first and by writer second, writer w gets room for
     /// `counts[w][p]` values of place p, which is the order that a stable sort keeps.
-    pub(super) fn all(target: &'a mut [D], counts: &[[usize; PLACES]]) -> Vec<Self> {
+    pub(super) fn all(target: &'a mut [D], counts: &[Vec<usize>]) -> Vec<Self> {
         let room: usize = counts.iter().flatten().sum();
         assert_eq!(room, target.len(), "each value has one place");
         let target = target.as_mut_ptr();
-        let mut start = 0;
-        let mut writers: Vec<Self> = counts
-            .iter()
-            .map(|_| Self { target, next: [0; PLACES], ends: [0; PLACES], _target: PhantomData })
-            .collect();
-        for place in 0..PLACES {
+        let mut writers: Vec<Self> =
+            counts.iter().map(|_| Self { target, places: Vec::new(), _target: PhantomData }).collect();
+        let mut next = 0;
+        for place in 0..counts.first().map_or(0, Vec::len) {
             for (writer, counts) in writers.iter_mut().zip(counts) {
-                writer.next[place] = start;
-                start += counts[place];
-                writer.ends[place] = start;
+                let end = next + counts[place];
+                writer.places.push(Place { next, end });
+                next = end;
             }
         }
         writers
     }
 
-    /// Appends `value` to `place`.
+    /// Appends each value to the place beside it.
     #[inline(always)]
-    pub(super) fn push(&mut self, place: usize, value: D) {
-        let at = self.next[place];
-        assert!(at < self.ends[place], "a place got more values than were counted");
-        ask_for(self.target.wrapping_add(at + LINE / size_of::<D>()));
-        // SAFETY: this position lies before the end of a place of this writer alone; by `all` the places
-        // lie within the target, which is borrowed for as long as the writer lives.
-        unsafe { self.target.wrapping_add(at).write(value) };
-        self.next[place] = at + 1;
+    pub(super) fn extend(&mut self, values: impl Iterator<Item = (usize, D)>) {
+        // In variables, which no value that is written could change.
+        let (target, places) = (self.target, &mut self.places[..]);
+        for (place, value) in values {
+            let Place { next, end } = &mut places[place];
+            let at = *next;
+            assert!(at < *end, "a place got more values than were counted");
+            // SAFETY: this position lies before the end of a place of this writer alone; by `all` the places
+            // lie within the target, which is borrowed for as long as the writer lives.
+            unsafe { target.wrapping_add(at).write(value) };
+            *next = at + 1;
+        }
     }
-}
-
-/// Asks for the line of cache at `address`, which may lie anywhere, to write to it.
-#[inline(always)]
-fn ask_for<D>(address: *mut D) {
-    #[cfg(target_arch = "x86_64")]
-    {
-        use std::arch::x86_64::{_MM_HINT_ET0, _mm_prefetch};
-        // SAFETY: a hint, which touches no memory and faults at no address.
-        unsafe { _mm_prefetch::<_MM_HINT_ET0>(address.cast_const().cast()) };
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = address;
 }

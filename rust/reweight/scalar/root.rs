@@ -135,7 +135,8 @@ impl<T: Float> Equation<'_, '_, T> {
     /// The line of a threshold alone.
     fn rising_from(&self, threshold: f64) -> Line {
         let (l1, l2) = (self.problem.l1, self.problem.l2);
-        Line { ramp: l1 / (2.0 * l2 * threshold), threshold, slope: Dd::default() }
+        // In this order nothing underflows where the price is a number: l1 and a threshold may be subnormal.
+        Line { ramp: l1 / threshold / (2.0 * l2), threshold, slope: Dd::default() }
     }
 
     /// The root of F, which is not positive at the threshold `start`.

@@ -41,7 +41,7 @@ mod square;
 mod unique;
 mod working;
 
-use super::certificate::Certificate;
+use super::certificate::{Certificate, unscaled_gap};
 use super::{Facts, Options, Status};
 use crate::error::Result;
 use crate::float::Float;
@@ -92,7 +92,7 @@ pub(super) fn solve<T: Float>(
     weights: &mut [T],
 ) -> Result<Facts> {
     context.progress(STEP, 0, None);
-    let (rows, b, pulls) = Rows::new(context, psi, b, [options.lower, options.upper])?;
+    let (rows, b, pulls) = Rows::new(context, psi, b, options)?;
     let (l1_max, scale) = (rows.steepest, rows.scale);
     let unscaled = |value: f64| value / scale / scale;
     let prices = Prices {
@@ -115,7 +115,7 @@ pub(super) fn solve<T: Float>(
         residual: residual.iter().map(|r| r.value() / scale).collect(),
         objective: unscaled(objective),
         // At z = 0 the gap is the objective: none is negative.
-        gap: unscaled(gap.min(objective)),
+        gap: unscaled_gap(gap.min(objective), scale),
         l1: options.l1.unwrap_or_else(|| unscaled(prices.l1)),
         l2: options.l2.unwrap_or_else(|| unscaled(prices.l2)),
         l1_max: unscaled(l1_max),
@@ -151,8 +151,9 @@ impl<T: Float> Solver<'_, T> {
         if count == 0 {
             return Ok(self.at_rest(z, l1_max, weights));
         }
-        let demand: f64 = self.b.iter().map(|b| b.value().powi(2)).sum();
-        let gap = self.tol * demand;
+        // A box that keeps weights from zero may ask for more than b does.
+        let squares = |effect: &[Dd]| effect.iter().map(|x| x.value().powi(2)).sum::<f64>();
+        let gap = self.tol * squares(self.b).max(squares(&rest));
         if rows.total <= SMALL.max(SPARSE * rows.k) {
             let begin = self.start.clone().unwrap_or_else(|| z.clone());
             return Ok(match self.all_rows(begin, &rest, gap, budget)? {

@@ -10,12 +10,12 @@ use super::exact::add_all;
 use super::panel::Panel;
 use super::products::Surveyed;
 use crate::error::Result;
-use crate::fixed::{Exact, Fixed, Grid, Steps, exponent, power_of_two};
+use crate::fixed::{Exact, Fixed, Grid, Steps, exponent};
 use crate::float::Float;
 use crate::lanes::WIDTH;
 use crate::par::Context;
-use crate::reweight::Bound;
-use crate::reweight::problem::require_finite_everywhere;
+use crate::reweight::problem::{require_finite_everywhere, scale};
+use crate::reweight::{Bound, Options};
 use crate::simd::{LANES, dispatch};
 use crate::vecmath::Dd;
 
@@ -87,7 +87,7 @@ impl<'a, T: Float> Rows<'a, T> {
         context: &Context<'_>,
         psi: &'a [T],
         b: &[Dd],
-        [lower, upper]: [Bound<'a, T>; 2],
+        &Options { lower, upper, l1, l2, .. }: &Options<'a, T>,
     ) -> Result<(Self, Vec<Dd>, Pulls)> {
         let (k, shards) = (b.len(), context.shards());
         let n = psi.len() / k;
@@ -118,7 +118,7 @@ impl<'a, T: Float> Rows<'a, T> {
         }
         let mut extremes = [survey.largest];
         shards.max(&mut extremes)?;
-        let c = scale(extremes[0], b);
+        let c = scale(extremes[0], b, [l1, l2]);
         let b: Vec<Dd> = b.iter().map(|b| Dd { hi: b.hi * c, lo: b.lo * c }).collect();
         let wide = |x: f64| x != 0.0 && exponent(x).abs() > PLAIN;
         let mut unit = c;
@@ -370,13 +370,4 @@ pub(super) fn joined(context: &Context<'_>, count: usize, parts: Vec<Vec<Steps>>
 /// The grid of ψ_jcλ_j where no weight is larger than `most`.
 pub(super) fn grid(most: f64) -> Grid {
     Grid::below(exponent(most.max(f64::MIN_POSITIVE)) + 3)
-}
-
-/// The power of two that brings `largest` to between 1 and 2, as far as b stays finite under it.
-fn scale(largest: f64, b: &[Dd]) -> f64 {
-    if largest == 0.0 {
-        return 1.0;
-    }
-    let room = b.iter().map(|x| 1000 - exponent(x.hi)).min().unwrap_or(0);
-    power_of_two((-exponent(largest)).min(room).clamp(-1022, 1022))
 }

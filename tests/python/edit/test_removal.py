@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 import torch
@@ -221,6 +224,14 @@ def test_the_model_is_made_on_first_use_from_the_model_as_it_is(convex):
     assert early.model is made
     with pytest.raises(RuntimeError, match="changed since this removal"):
         _ = late.model
+
+
+def test_a_copy_is_of_the_same_model_and_a_pickle_is_refused(convex):
+    removal = puma_of(convex).remove(MARKED, eta=0.01)
+    assert copy.deepcopy(removal).report is removal.report
+    for whole in (removal, removal.report):
+        with pytest.raises(TypeError, match=r"cannot be pickled; keep removal.model, removal.delta"):
+            pickle.dumps(whole)
 
 
 @pytest.mark.parametrize("progress", [None, True, False])

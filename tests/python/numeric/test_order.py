@@ -72,6 +72,28 @@ def test_integers_lists_and_half_precision_are_numbers():
 
 
 @pytest.mark.parametrize(
+    "call",
+    [
+        lambda scores: pf.top_k(scores, 1),
+        pf.argsort,
+        lambda scores: pf.select_scores(scores, at_least=0),
+        lambda scores: pf.suspects(scores, [0.0, 1.0], 1),
+        lambda scores: pf.prune_by_margin(scores, ratio=0.5),
+    ],
+)
+@pytest.mark.parametrize("dtype", [np.int64, np.uint64])
+def test_integers_that_floats_would_merge_are_refused(call, dtype):
+    with pytest.raises(ValueError, match=r"\[1\] is 9007199254740993, where float64 merges integers"):
+        call(np.array([2**53 - 1, 2**53 + 1], dtype=dtype))
+    call(np.array([2**53 - 1, 2**53 - 2], dtype=dtype))
+
+
+def test_groups_are_told_apart_from_samples():
+    with pytest.raises(TypeError, match=r"groups must hold positions of groups, got .*bool; pass integers"):
+        pf.group_sums([1.0, 2.0], [True, False], n_groups=2)
+
+
+@pytest.mark.parametrize(
     ("call", "error", "words"),
     [
         (lambda: pf.top_k([1.0, 2.0], 3), ValueError, ["k", "at most", "3 of 2"]),
@@ -322,3 +344,26 @@ def test_a_file_larger_than_the_memory_used_is_pruned(tmp_path):
 def test_what_is_no_shard_is_refused_by_name(call):
     with pytest.raises(TypeError, match=r"shard must be a puma_fast\.Shard, or left out, got int"):
         call(np.arange(3.0), 5)
+
+
+@pytest.mark.parametrize(
+    ("reduce", "words"),
+    [
+        (np.copy, r"add up the arrays of all 2 shards, but a 1 from each became 1"),
+        (np.zeros_like, r"a 1 from each became 0; give the elementwise sum, such as all_reduce with SUM"),
+        (lambda values: values * 3, r"became 3"),
+        (lambda values: values[:-1], r"as many values as it got, \d+; got \d+"),
+        (lambda values: values.astype(float), r"1-D int64 NumPy array, got dtype float64, shape \(\d+,\)"),
+        (lambda values: values[None], r"1-D int64 NumPy array, got dtype int64, shape \(1, \d+\)"),
+        (lambda values: list(values), r"1-D int64 NumPy array, got <class 'list'>"),
+    ],
+)
+def test_a_reduction_that_is_no_sum_over_all_shards_is_refused(reduce, words):
+    shard = pf.Shard(0, 2, reduce)
+    for call in (
+        lambda: pf.top_k([1.0, 2.0], 1, shard=shard),
+        lambda: pf.solve_weights([1.0, 2.0], target=1.0, shard=shard),
+        lambda: pf.kmeans([[1.0], [2.0]], 1, shard=shard),
+    ):
+        with pytest.raises(ValueError, match=words):
+            call()

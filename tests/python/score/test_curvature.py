@@ -83,6 +83,25 @@ def test_products_equal_the_dense_matrix(kind, loss, bias, decay, batch_size):
     assert curvature.products == curvature.size + 1
 
 
+@pytest.mark.parametrize("kind", ["ggn", "hessian", "fisher"])
+@pytest.mark.parametrize("trained", [False, True])
+@pytest.mark.parametrize("nested", [False, True])
+@pytest.mark.filterwarnings("ignore:`torch.jit:FutureWarning")
+@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
+def test_what_torchscript_has_optimized_keeps_its_derivatives(kind, trained, nested):
+    model, X, y = case("cross_entropy", bias=True)
+    scripted = torch.jit.script(model)
+    whole = nn.Sequential(scripted) if nested else scripted
+    for _ in range(3 * trained):
+        whole(X).sum().backward()
+    objective = Objective(whole)
+    with objective.untouched():
+        # A plan is for the shapes that it was made with.
+        curvature = Curvature(objective, Samples((X, y), batch_size=23), kind)
+        products = [curvature @ each for each in torch.eye(curvature.size, dtype=torch.float64)]
+    torch.testing.assert_close(torch.stack(products, 1), dense(kind, "cross_entropy", model, X, y, 0.0))
+
+
 def test_chosen_parameters_give_the_block_of_the_whole():
     model, X, y = case("cross_entropy", bias=True)
     whole = dense("ggn", "cross_entropy", model, X, y, 0.0)

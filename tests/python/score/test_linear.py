@@ -7,13 +7,12 @@ from functools import partial
 import numpy as np
 import pytest
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits
-from sklearn.linear_model import LogisticRegression, Ridge, RidgeClassifier
+from sklearn.linear_model import Ridge, RidgeClassifier
 from sklearn.metrics import log_loss, mean_squared_error
 from sklearn.preprocessing import scale
 
 import puma_fast as pf
-
-Exact = partial(LogisticRegression, solver="newton-cholesky", tol=1e-13, max_iter=1000)
+from regressions import Exact, two_targets
 
 
 def cancer():
@@ -38,11 +37,6 @@ def signed_squares(estimator, X, y):
     sign = 2.0 * (y[:, None] == estimator.classes_) - 1
     outputs = estimator.decision_function(X)
     return ((outputs - (sign if outputs.ndim == 2 else sign[:, 1])).reshape(len(X), -1) ** 2).sum(1).mean()
-
-
-def two_targets():
-    X, y = load_diabetes(return_X_y=True)
-    return X, np.column_stack([y, X[:, 0] * y])
 
 
 CASES = {

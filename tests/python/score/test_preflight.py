@@ -299,3 +299,86 @@ def test_a_criterion_without_a_gradient_is_refused_before_the_curvature_is_looke
     with pytest.raises(ValueError, match="does not depend on the edited parameters"):
         puma.influence(criterion=lambda model: model.weight.argmax().float())
     assert calls == []
+
+
+class Cube(torch.autograd.Function):
+    """Written as they were before torch.func: one forward that is given the context."""
+
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        return x**3
+
+    @staticmethod
+    def backward(ctx, gradient):
+        (x,) = ctx.saved_tensors
+        return 3 * x**2 * gradient
+
+
+class Cubed(nn.Module):
+    function = staticmethod(Cube.apply)
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(1)
+        self.layer = nn.Linear(4, 3)
+
+    def forward(self, x):
+        return self.function(self.layer(x))
+
+
+class Packed(nn.Module):
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(1)
+        self.layer = nn.GRU(2, 3, batch_first=True)
+
+    def forward(self, x):
+        lengths = torch.full((len(x),), 2)
+        packed = nn.utils.rnn.pack_padded_sequence(x.view(-1, 2, 2), lengths, batch_first=True)
+        return self.layer(packed)[1][0]
+
+
+@pytest.mark.parametrize("curvature", ["ggn", "hessian", "fisher"])
+@pytest.mark.parametrize("packed", [False, True])
+def test_what_torch_func_does_not_know_is_taken_backward(packed, curvature):
+    model, plain = (Packed(), Packed()) if packed else (Cubed(), Cubed())
+    plain.forward = (
+        (lambda x: plain.layer(x.view(-1, 2, 2))[0][:, -1]) if packed else (lambda x: plain.layer(x) ** 3)
+    )
+    settings = {**SETTINGS, "damping": 10.0, "curvature": curvature}
+    with pytest.warns(UserWarning, match=r"no forward-mode derivative of (packed seq|a torch.autograd.Func)"):
+        puma = pf.Puma(model, (X, Y), **settings)
+    found, expected = (
+        (each.influence(criterion=pf.per_class((X, Y))), each.remove([0], up=3).weights)
+        for each in (puma, pf.Puma(plain, (X, Y), **settings))
+    )
+    np.testing.assert_allclose(found[0], expected[0], rtol=1e-3, atol=1e-6)
+    np.testing.assert_allclose(found[1], expected[1], rtol=1e-3, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("extra", "kind"),
+    [
+        (None, "NoneType"),
+        (torch.arange(2), r"tensor of torch\.int64"),
+        (1.0, "float"),
+        (1j * torch.ones(2), r"tensor of torch\.complex64"),
+    ],
+)
+def test_outputs_without_a_derivative_are_refused(extra, kind):
+    def forward(model, batch):
+        return {"logits": model(batch[0]), "extra": extra}
+
+    def loss(outputs, targets):
+        return functional.cross_entropy(outputs["logits"], targets, reduction="none")
+
+    with pytest.raises(TypeError, match=rf"outputs hold a {kind}, which is not differentiated; give"):
+        pf.Puma(linear(), (X, Y), loss, forward=forward, **SETTINGS)
+
+
+def test_a_lazy_layer_is_named():
+    with pytest.raises(
+        ValueError, match=r"'0.weight' is uninitialized, as lazy layers are; call the model on"
+    ):
+        pf.Puma(nn.Sequential(nn.LazyLinear(3)), (X, Y), **SETTINGS)

@@ -11,8 +11,7 @@ import torch
 from torch import Tensor, nn
 
 import puma_fast as pf
-from puma_fast import kept
-from puma_fast.data import Samples
+from puma_fast.data import Samples, kept
 from puma_fast.score import curvature as room
 from puma_fast.score.curvature import LEFT_TO_A_PART, Curvature
 from puma_fast.score.objective import Objective

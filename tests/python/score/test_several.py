@@ -104,6 +104,10 @@ def test_groups_are_named_and_checked(convex):
     parts = pf.per_group((X, y), groups)
     assert list(parts) == ["group left", "group right"]
     assert torch.equal(parts["group right"][0], X[X[:, 0] > 0])
+    unknown = pf.per_group((X, y), np.where(X[:, 0].numpy() > 0, 1.0, np.nan))
+    assert torch.equal(unknown["group nan"][0], X[~(X[:, 0] > 0)])
+    with pytest.raises(TypeError, match=r"groups are of types that have no common order, or some are None"):
+        pf.per_group((X, y), [None, *groups[1:]])
     with pytest.raises(ValueError, match=r"groups must name the group of each of the 200 samples"):
         pf.per_group((X, y), groups[:-1])
     with pytest.raises(ValueError, match=r"one integer per sample; name the groups: per_group"):

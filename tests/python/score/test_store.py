@@ -172,6 +172,52 @@ def test_a_finished_file_is_read_not_made_again(convex, tmp_path, monkeypatch):
     assert not again.flags.writeable
 
 
+FULL_DISK = """
+mount -t tmpfs -o size=100k none "$1" && exec "$2" -c '
+import sys
+from puma_fast.score.store import ScoreStore
+
+try:
+    ScoreStore(sys.argv[1] + "/scores.npy").begin({}, (60_000,))
+except OSError as error:
+    print(error.strerror)
+' "$1"
+"""
+
+
+def test_a_full_disk_is_an_error_and_not_the_end_of_the_process(tmp_path):
+    apart = ["unshare", "--user", "--map-root-user", "--mount"]
+    try:
+        subprocess.run([*apart, "mount", "-t", "tmpfs", "none", tmp_path], check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("no disk can be mounted here")
+    shell = [*apart, "sh", "-c", FULL_DISK, "sh", tmp_path, sys.executable]
+    run = subprocess.run(shell, capture_output=True, text=True, check=False)
+    assert run.stdout == "No space left on device\n", run.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("scores.npy", b"\x93NUMPY"), ("scores.npy", None), ("scores.done.npy", None), ("scores.json", b"{")],
+)
+def test_what_was_written_to_by_others_is_refused(convex, tmp_path, name, content):
+    out, file = tmp_path / "scores.npy", tmp_path / name
+    puma_of(convex).influence(out=out)
+    if content is None:
+        np.save(file, np.load(file)[:5])
+    else:
+        file.write_bytes(content)
+    with pytest.raises(ValueError, match=r"scores.npy or what lies beside it is not as it was left here"):
+        puma_of(convex).influence(out=out)
+
+
+def test_scores_that_were_deleted_are_made_again(convex, tmp_path):
+    out = tmp_path / "scores.npy"
+    first = np.array(puma_of(convex).influence(out=out))
+    out.unlink()
+    np.testing.assert_allclose(puma_of(convex).influence(out=out), first, rtol=1e-9)
+
+
 def other_labels(convex):
     y = convex.y.clone()
     y[17] = (y[17] + 1) % 3

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 import pytest
 import torch
 from sklearn.datasets import load_digits
-from torch import nn
+from torch import Tensor, nn
 
 from puma_fast.data import Samples
 from puma_fast.distributed import Ranks
@@ -91,8 +93,53 @@ def test_neither_batches_nor_ranks_change_what_is_picked():
         np.testing.assert_array_equal(few, picked())
 
 
-def first_logits(model, batch):
-    return model(batch[0]), None
+class Parts(NamedTuple):
+    """Outputs of several parts: classes are no real numbers, and a state has no row for each sample."""
+
+    classes: Tensor
+    logits: Tensor
+    state: Tensor
+
+
+NESTED = {
+    "tuple": (lambda z: Parts(z.argmax(1), z, z.sum(0)), lambda outputs: outputs.logits),
+    "mapping": (lambda z: {"aux": [z.sum(0)], "logits": z}, lambda outputs: outputs["logits"]),
+    "two that matter": (lambda z: (z[:, :2], z[:, 2:]), lambda outputs: torch.cat(outputs, 1)),
+}
+
+
+def nested(name, model):
+    """Give an objective whose outputs are not one tensor, and which is the same otherwise."""
+    nest, take = NESTED[name]
+
+    def loss(outputs, y):
+        return nn.functional.cross_entropy(take(outputs), y, reduction="none")
+
+    return Objective(model, loss, forward=lambda model, batch: nest(model(batch[0])), weight_decay=1e-3)
+
+
+@pytest.mark.parametrize("name", NESTED)
+@pytest.mark.parametrize("kind", ["ggn", "hessian", "fisher"])
+def test_outputs_of_several_parts_tell_the_same(name, kind):
+    model, data = task()
+    objective, samples = nested(name, model), Samples(data, batch_size=12)
+    few = heaviest(objective, samples, kind)
+    if name == "two that matter" and kind != "fisher":
+        # Other signs: as good a pick.
+        assert len(few) <= len(picked(kind)) + 4
+    else:
+        np.testing.assert_array_equal(few, picked(kind))
+    whole = Curvature(objective, samples, kind)
+    expected = dense(curvature(model, data, kind))
+    torch.testing.assert_close(dense(whole), expected, rtol=1e-10, atol=1e-13)
+    with samples.keeping():
+        whole.rehearse(samples.first(2))
+        assert kind in objective.recordable
+        torch.testing.assert_close(dense(whole), expected, rtol=1e-10, atol=1e-13)
+
+
+def whole_loss(outputs, y):
+    return nn.functional.cross_entropy(outputs[0], y, reduction="none")
 
 
 def test_where_the_curvature_is_not_with_few_there_is_no_part():
@@ -102,8 +149,8 @@ def test_where_the_curvature_is_not_with_few_there_is_no_part():
     assert curvature(*task(sure=0.5)).heaviest() is None
     spread = Objective(model, lambda outputs, _: outputs.square().sum(1))
     assert Curvature(spread, Samples(data, batch_size=12)).heaviest() is None
-    several = Objective(model, lambda outputs, _: outputs[0].logsumexp(1), forward=first_logits)
-    assert Curvature(several, Samples(data, batch_size=12)).heaviest() is None
+    no_rows = Objective(model, whole_loss, forward=lambda model, batch: model(batch[0])[None])
+    assert Curvature(no_rows, Samples(data, batch_size=12)).heaviest() is None
     whole = Objective(model, objective=lambda model, batch: model(batch[0]).logsumexp(1))
     assert Curvature(whole, Samples(data, batch_size=12), "hessian").heaviest() is None
 

@@ -80,6 +80,6 @@ def group_sums(
             "the groups that there are, by numpy.unique(groups, return_inverse=True)"
         )
         raise ValueError(msg)
-    numbers, shard = as_ids("groups", groups), as_shard(shard)
+    numbers, shard = as_ids("groups", groups, of="groups"), as_shard(shard)
     with reporting("adding", progress, shard) as report:
         return _core.group_sums(values, numbers, count, shard, report, threads)

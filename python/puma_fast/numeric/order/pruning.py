@@ -8,10 +8,10 @@ from puma_fast import _core
 from puma_fast.numeric.arrays import (
     as_count,
     as_flag,
-    as_floats,
     as_ids,
     as_labels,
     as_number,
+    as_scores,
     as_threads,
     is_mapped,
 )
@@ -76,7 +76,7 @@ def prune(
     if min_per_class and labels is None:
         msg = f"min_per_class needs labels, the samples' classes, got min_per_class={min_per_class} without"
         raise ValueError(msg)
-    values = as_floats("margins", margins, ndim=1)
+    values = as_scores("margins", margins)
     share, first = as_number("ratio", ratio, infinite=True), as_flag("largest", largest)
     classes = None if labels is None else as_labels("labels", labels)
     least, stay = as_count("min_per_class", min_per_class), as_ids("protect", protect)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from puma_fast import _core
-from puma_fast.numeric.arrays import as_count, as_flag, as_floats, as_threads, is_mapped
+from puma_fast.numeric.arrays import as_count, as_flag, as_scores, as_threads, is_mapped
 from puma_fast.numeric.shard import as_shard
 from puma_fast.progress import reporting
 
@@ -64,7 +64,8 @@ def top_k(
     Raises
     ------
     ValueError
-        `k` below 0 or above n; a NaN with ``nan="raise"``; scores that are not one-dimensional.
+        `k` below 0 or above n; a NaN with ``nan="raise"``; scores that are not one-dimensional, or integers
+        of 2**53 or more, which float64 would merge.
     TypeError
         Scores that are not real numbers or not on the CPU; a `k` that is no integer.
 
@@ -86,7 +87,7 @@ def top_k(
     >>> pf.top_k([0.1, float("nan"), 0.5], 2, largest=False, nan="last")
     array([0, 2])
     """
-    values = as_floats("scores", scores, ndim=1)
+    values = as_scores("scores", scores)
     count, threads = as_count("k", k), as_threads(n_threads)
     first, ranked = as_flag("largest", largest), as_flag("sorted", sorted)
     shard, mapped = as_shard(shard), is_mapped(values)
@@ -181,7 +182,7 @@ def argsort(
     Raises
     ------
     ValueError
-        A NaN with ``nan="raise"``; scores that are not one-dimensional.
+        A NaN with ``nan="raise"``; scores that are not one-dimensional, or integers of 2**53 or more.
     TypeError
         Scores that are not real numbers or not on the CPU.
 
@@ -197,7 +198,7 @@ def argsort(
     >>> pf.argsort([0.5, 0.1, 0.5], descending=True)
     array([0, 2, 1])
     """
-    values = as_floats("scores", scores, ndim=1)
+    values = as_scores("scores", scores)
     largest, threads = as_flag("descending", descending), as_threads(n_threads)
     with reporting("sorting", progress) as report:
         return _core.argsort(values, largest, nan, report, threads)

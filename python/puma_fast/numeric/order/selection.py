@@ -6,7 +6,7 @@ from math import inf
 from typing import TYPE_CHECKING
 
 from puma_fast import _core
-from puma_fast.numeric.arrays import as_count, as_floats, as_number, as_threads, is_mapped
+from puma_fast.numeric.arrays import as_count, as_number, as_scores, as_threads, is_mapped
 from puma_fast.numeric.shard import as_shard
 from puma_fast.progress import reporting
 
@@ -67,7 +67,7 @@ def select_scores(
     >>> pf.select_scores([0.2, 0.9, 0.5], at_least=0.5)
     array([1, 2])
     """
-    values = as_floats("scores", scores, ndim=1)
+    values = as_scores("scores", scores)
     low = as_number("at_least", at_least, infinite=True)
     high = as_number("at_most", at_most, infinite=True)
     shard, threads = as_shard(shard), as_threads(n_threads)
@@ -144,8 +144,8 @@ def suspects(
     >>> pf.suspects([-3.0, -2.0, 0.5, 1.0], [0.99, 0.3, 0.5, 0.9], 2)
     array([1])
     """
-    values = as_floats("influence", influence, ndim=1)
-    others = as_floats("confidence", confidence, ndim=1)
+    values = as_scores("influence", influence)
+    others = as_scores("confidence", confidence)
     count = as_count("k", k)
     left_out = count if k_confident is None else as_count("k_confident", k_confident)
     mapped = is_mapped(values), is_mapped(others)

@@ -29,7 +29,8 @@ class WeightsInfo:
         ‖Ψᵀλ − b‖² + l1·‖λ‖₁ + l2·‖λ‖².
     gap : float
         The duality gap: `objective` is at most this much above the optimum. Same units as `objective`.
-        With l1 = l2 = 0 and an infinite bound it speaks of the weights of at most twice the 1-norm.
+        With l1 = 0, l2 = 0 (for several criteria: below 1e-45·max|ψ|²) and an infinite bound it speaks of
+        the weights of at most twice the 1-norm.
         Infinite where the status is ``"infeasible"``.
     residual : ndarray, shape (k,), float64
         Ψᵀλ − b; k = 1 for a one-dimensional `psi_up`.
@@ -75,7 +76,7 @@ class WeightsInfo:
     @property
     def error_bound(self) -> float:
         """Upper bound of ‖λ − λ*‖₂, √(gap / l2); infinite where l2 is 0."""
-        return math.sqrt(self.gap / self.l2) if self.l2 > 0 else math.inf
+        return math.sqrt(self.gap) / math.sqrt(self.l2) if self.l2 > 0 else math.inf
 
     def __str__(self) -> str:
         """Print one figure a line."""

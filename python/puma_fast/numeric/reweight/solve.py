@@ -125,8 +125,9 @@ def solve_weights(
     max_residual : float, optional
         Largest abs(Ψᵀλ − b) allowed; for a single criterion.
     tol : float, default 1e-14
-        For k > 1: solved once the duality gap is at most ``tol * (b @ b)``. The answer for a single
-        criterion is exact to rounding.
+        For k > 1: solved once the duality gap, before the weights are rounded to their dtype, is at most
+        ``tol * (b @ b)``; in a box without 0, `tol` times the squared residual of the weights nearest to 0
+        where that is more. The answer for a single criterion is exact to rounding.
     max_iter : int, default 1000
         For k > 1: Newton steps allowed.
     start : WeightsInfo or array_like, shape (k,), optional

@@ -111,7 +111,7 @@ def krylov_space(operator: Operator, steps: int, *, device: torch.device, seed: 
     """
     steps = min(steps, operator.size)
     generator = torch.Generator().manual_seed(seed)
-    v = torch.randn(operator.size, generator=generator, dtype=torch.float64).to(device)
+    v = torch.randn(operator.size, generator=generator, dtype=torch.float64, device="cpu").to(device)
     basis = v.new_empty(steps, operator.size)
     projected = v.new_zeros(steps, steps)
     basis[0] = v / v.norm()

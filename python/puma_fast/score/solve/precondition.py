@@ -62,7 +62,7 @@ class Jacobi:
         start = 0
         for size in blocks or [operator.size]:
             part = slice(start, start + size)
-            bits = torch.randint(0, 2, (size, probes), generator=generator)
+            bits = torch.randint(0, 2, (size, probes), generator=generator, device="cpu")
             signs = diagonal.new_zeros(operator.size, probes)
             signs[part] = (2.0 * bits - 1.0).to(diagonal)
             estimates = (signs * (operator @ signs))[part].mean(1)
@@ -103,7 +103,8 @@ class Nystrom:
         """Sketch the operator in one block of products (their Algorithm 2.1)."""
         rank = min(self.rank, operator.size)
         generator = torch.Generator().manual_seed(self.seed)
-        gaussian = torch.randn(operator.size, rank, generator=generator, dtype=torch.float64)
+        shape = operator.size, rank
+        gaussian = torch.randn(shape, generator=generator, dtype=torch.float64, device="cpu")
         sketch = torch.linalg.qr(gaussian.to(device))[0]
         images = operator @ sketch
         # The shift keeps the core positive where A is nearly singular; it is taken off the eigenvalues.

@@ -49,6 +49,11 @@ class Subsampled:
     spent : float
         Products spent so far on applications, each counted as the part that it is of a whole one.
 
+    Raises
+    ------
+    TypeError, ValueError
+        `memory` is no whole number of at least 0.
+
     Examples
     --------
     >>> import torch

@@ -7,8 +7,7 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 import puma_fast as pf
-from puma_fast import kept
-from puma_fast.data import Samples
+from puma_fast.data import Samples, kept
 
 N = 23
 X = torch.randn(N, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
